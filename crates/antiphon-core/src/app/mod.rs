@@ -1,0 +1,378 @@
+//! The one door: a command in, an outcome or a refusal out.
+//!
+//! [`App::handle`] asks [`access`] whether, lets the noun do it, and turns whatever broke into one log line
+//! and a kind sentence. The order is always the same: decide, store, then publish.
+//!
+//! | file | commands |
+//! |---|---|
+//! | `conversation` | join, leave, post, read |
+//! | `agents` | watch, create, change, delete |
+//! | `typing`, `typists` | who is typing, and when that ends by itself |
+//! | `presence` | who is here |
+
+mod agents;
+mod conversation;
+mod presence;
+#[cfg(test)]
+pub(crate) mod stage;
+mod typing;
+mod typists;
+
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::access;
+use crate::actor::{Actor, Caller};
+use crate::assistant::Assistant;
+use crate::command::{Command, Outcome};
+use crate::event::{Envelope, Event, Signal};
+use crate::ids::{ConnectionId, PersonId, Timestamp};
+use crate::notices::Notice;
+use crate::ports::{Audience, Bus, Clock, Leases, Model, Store};
+use crate::refusal::{Code, Fault, Refusal};
+use crate::topic::Topic;
+
+/// What the core needs from the world, as `wiring` puts it together.
+pub struct Ports {
+    /// Remembers.
+    pub store: Arc<dyn Store>,
+    /// Tells whoever listens.
+    pub bus: Arc<dyn Bus>,
+    /// Claims that expire.
+    pub leases: Arc<dyn Leases>,
+    /// Answers.
+    pub model: Arc<dyn Model>,
+    /// Tells the time that is written down.
+    pub clock: Arc<dyn Clock>,
+    /// Seats connections.
+    pub audience: Arc<dyn Audience>,
+}
+
+impl Ports {
+    /// Publishes `event` to `topic`, to everybody who listens there.
+    pub(crate) fn publish(&self, topic: Topic, event: Event) {
+        self.bus.publish(Envelope { topic, except: None, event });
+    }
+}
+
+/// How the rules are set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long somebody is typing after saying so once.
+    pub typing: Duration,
+    /// How long a claim of presence lasts without a renewal; renewed after a third of it.
+    pub presence: Duration,
+    /// How many messages of a conversation a model gets to see, the one to answer included.
+    pub remembered: u32,
+    /// How long a model may say nothing, before its first piece and between two, until its answer has failed.
+    pub reply_timeout: Duration,
+    /// Longest answer, in bytes. A model that says more is cut off at the last piece that fits.
+    pub longest_reply: usize,
+    /// How many messages of one conversation may wait while another one is answered. Beyond that a post is refused.
+    pub waiting_replies: usize,
+    /// Name of this node, different on every node; the prefix of its lease holders.
+    pub node: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            typing: Duration::from_secs(3),
+            presence: Duration::from_secs(60),
+            remembered: 20,
+            reply_timeout: Duration::from_secs(60),
+            longest_reply: 256 * 1024,
+            waiting_replies: 16,
+            node: "local".into(),
+        }
+    }
+}
+
+/// The core of one node. Shared by all connections, called from every core's runtime.
+pub struct App {
+    ports: Arc<Ports>,
+    settings: Settings,
+    assistant: Arc<Assistant>,
+    typists: typists::Typists,
+    attendance: Mutex<crate::presence::Attendance>,
+    /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits.
+    editing: tokio::sync::Mutex<()>,
+    /// Whether the last call to the leases failed, so that an outage is two log lines, not thousands.
+    leases_failing: AtomicBool,
+    forbidden: AtomicU64,
+}
+
+impl App {
+    /// An app over `ports`. Starts nothing: [`run`](Self::run) does.
+    pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
+        let ports = Arc::new(ports);
+        Arc::new(Self {
+            assistant: Arc::new(Assistant::new(ports.clone(), &settings)),
+            typists: typists::Typists::default(),
+            attendance: Mutex::default(),
+            editing: tokio::sync::Mutex::default(),
+            leases_failing: AtomicBool::new(false),
+            forbidden: AtomicU64::new(0),
+            ports,
+            settings,
+        })
+    }
+
+    /// Does what `command` asks on behalf of `caller`.
+    ///
+    /// `Ok` means done, and durable where something is stored. A refusal means that nothing was stored and nothing was
+    /// published. Faults of the ports are logged here, once, and come back as [`Refusal::internal`]. Must be called from a
+    /// tokio runtime: answers of agents go on there.
+    pub async fn handle(self: &Arc<Self>, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
+        let name = name_of(&command);
+        match self.dispatch(caller, command).await {
+            Ok(outcome) => Ok(outcome),
+            Err(Trouble::Refused(refusal)) => {
+                if refusal.code == Code::Forbidden {
+                    self.forbidden.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(command = name, "refused: the id in the message is not the sender's");
+                }
+                Err(refusal)
+            }
+            Err(Trouble::Broken(fault)) => {
+                tracing::error!(command = name, fault = explain(&fault), "a command failed");
+                Err(Refusal::internal())
+            }
+        }
+    }
+
+    async fn dispatch(self: &Arc<Self>, caller: &Caller, command: Command) -> Result<Outcome, Trouble> {
+        match command {
+            Command::JoinConversation { agent, person } => {
+                self.join_conversation(caller, &agent, &person).await
+            }
+            Command::LeaveConversation { agent, person } => self.leave_conversation(caller, &agent, &person),
+            Command::PostMessage { agent, person, text } => self.post(caller, &agent, &person, text).await,
+            Command::SetTyping { agent, person, active } => {
+                self.set_typing(caller, &agent, &person, active).await
+            }
+            Command::WatchAgent { agent, person } => self.watch_agent(caller, &agent, &person).await,
+            Command::UnwatchAgent { agent, person } => self.unwatch_agent(caller, agent, &person),
+            Command::SetPresence { person, status } => self.set_presence(caller, &person, status).await,
+            Command::CreateAgent { agent } => self.create_agent(caller, &agent).await,
+            Command::ChangeAgent { agent, change } => self.change_agent(caller, agent, *change).await,
+            Command::DeleteAgent { agent } => self.delete_agent(caller, agent).await,
+            Command::ReadHistory { agent, after, limit } => {
+                self.read_history(caller, &agent, after, limit).await
+            }
+            Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
+            Command::Signal { topic, name, value } => {
+                access::operator(&caller.actor)?;
+                self.ports.publish(topic, Event::Signal(Signal { name, value }));
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn send_notice(&self, actor: &Actor, person: PersonId, notice: Notice) -> Result<Outcome, Trouble> {
+        access::operator(actor)?;
+        self.ports.publish(Topic::Person(person), Event::NoticeSent { notice, at: self.now() });
+        Ok(Outcome::Done)
+    }
+
+    /// A connection of a person has been let in: their presence is claimed, and everybody else is told that they are online.
+    /// To be called once per connection, before its first command; guests and the operator pass unnoticed.
+    pub async fn connected(self: &Arc<Self>, caller: &Caller) {
+        self.arrive(caller).await;
+    }
+
+    /// A connection is gone: it types no more, and if no claim of its person's presence is left, everybody is told that they
+    /// are offline. To be called once per connection, after its last command.
+    pub async fn disconnected(self: &Arc<Self>, caller: &Caller) {
+        self.depart(caller).await;
+    }
+
+    /// Keeps this node's claims of presence alive and ends typing that nobody renewed, until `shutdown` says `true` or its
+    /// sender is gone. One task for the whole node.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let work = async { tokio::join!(self.keep_presence(), self.expire_typing()) };
+        tokio::select! {
+            // An error means that the sender is gone, and with it whoever could have asked for more work.
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            _ = work => {}
+        }
+    }
+
+    /// Waits until no answer is under way or waiting; after `limit` the rest is cut off, and told to have failed.
+    ///
+    /// Returns whether all answers ended by themselves. Once it had to cut, the app answers nothing any more: call it last.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        self.assistant.settle(limit).await
+    }
+
+    /// The ports.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Now, as it is written down.
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    /// How many commands were refused as forbidden since the start: an id that was not the sender's, or a right they lack.
+    pub fn forbidden(&self) -> u64 {
+        self.forbidden.load(Ordering::Relaxed)
+    }
+
+    /// How this node names `connection` to the leases.
+    fn holder(&self, connection: ConnectionId) -> String {
+        format!("{}/{connection}", self.settings.node)
+    }
+
+    /// What the leases said; `None` when they failed. Presence and typing go on without them on what this node knows
+    /// itself, so a fault is logged when an outage begins and ends, and nobody is refused for it.
+    fn leased<T>(&self, said: Result<T, Fault>) -> Option<T> {
+        match said {
+            Ok(value) => {
+                if self.leases_failing.load(Ordering::Relaxed)
+                    && self.leases_failing.swap(false, Ordering::Relaxed)
+                {
+                    tracing::info!("leases work again");
+                }
+                Some(value)
+            }
+            Err(fault) => {
+                if !self.leases_failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(fault = explain(&fault), "leases fail: presence is known per node only");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Why a command was not done, before the two are told apart for the client.
+enum Trouble {
+    Refused(Refusal),
+    Broken(Fault),
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Broken(fault)
+    }
+}
+
+/// A fault with everything that caused it, for one log line.
+pub(crate) fn explain(fault: &Fault) -> String {
+    let mut line = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(error) = cause {
+        // Writing to a `String` cannot fail.
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// Locks for a few lines. What a lock here guards is whole after every line, so a panic elsewhere does not spoil it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::JoinConversation { .. } => "JoinConversation",
+        Command::LeaveConversation { .. } => "LeaveConversation",
+        Command::PostMessage { .. } => "PostMessage",
+        Command::SetTyping { .. } => "SetTyping",
+        Command::WatchAgent { .. } => "WatchAgent",
+        Command::UnwatchAgent { .. } => "UnwatchAgent",
+        Command::SetPresence { .. } => "SetPresence",
+        Command::CreateAgent { .. } => "CreateAgent",
+        Command::ChangeAgent { .. } => "ChangeAgent",
+        Command::DeleteAgent { .. } => "DeleteAgent",
+        Command::ReadHistory { .. } => "ReadHistory",
+        Command::SendNotice { .. } => "SendNotice",
+        Command::Signal { .. } => "Signal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Level, Metadata, Subscriber};
+
+    use super::stage::Stage;
+    use super::*;
+
+    /// Writes down every event that is logged, with all its fields.
+    #[derive(Clone, Default)]
+    struct Journal(Arc<Mutex<Vec<(Level, String)>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            let _ = write!(self.0, "{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Journal {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            lock(&self.0).push((*event.metadata().level(), line.0));
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_is_logged_once_with_its_cause_and_without_what_was_said() {
+        let stage = Stage::new().await;
+        let journal = Journal::default();
+        let _listening = tracing::subscriber::set_default(journal.clone());
+        stage.store.fail(true);
+        assert_eq!(stage.post("a secret").await, Err(Refusal::internal()));
+        let lines = lock(&journal.0).clone();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let (level, line) = &lines[0];
+        assert_eq!(*level, Level::ERROR);
+        assert!(line.contains("PostMessage") && line.contains("asking a port: as the test says"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_the_leases_is_two_lines() {
+        let stage = Stage::new().await;
+        let journal = Journal::default();
+        let _listening = tracing::subscriber::set_default(journal.clone());
+        for failing in [true, false] {
+            stage.leases.fail(failing);
+            for _ in 0..100 {
+                stage.app.connected(&stage.caller("ada", 1)).await;
+            }
+        }
+        let levels: Vec<_> = lock(&journal.0).iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, [Level::ERROR, Level::INFO]);
+    }
+}

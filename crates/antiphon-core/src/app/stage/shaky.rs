@@ -1,0 +1,183 @@
+//! What happens when a port is in trouble: the memory ports, with a hand on them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::sleep;
+
+use crate::actor::{ApiKey, KeyHash, Person, Plan};
+use crate::agents::{Agent, AgentChange, Relation};
+use crate::app::lock;
+use crate::conversation::Message;
+use crate::ids::{AgentId, ConversationId, PersonId};
+use crate::memory::{MemoryLeases, MemoryStore};
+use crate::ports::{Agents, Appended, Committed, Conversations, Leases, NewMessage, People};
+use crate::refusal::Fault;
+
+/// A port that counts its calls, and fails or dawdles when told to.
+pub(crate) struct Shaky<T> {
+    pub(crate) inner: T,
+    calls: AtomicUsize,
+    failing: AtomicBool,
+    /// Appends that go well before they fail.
+    appends: AtomicUsize,
+    /// Whether an append never returns, although what it did is durable.
+    silent: AtomicBool,
+    delay: Mutex<Duration>,
+}
+
+impl<T> Shaky<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self {
+            inner,
+            calls: AtomicUsize::new(0),
+            failing: AtomicBool::new(false),
+            appends: AtomicUsize::new(usize::MAX),
+            silent: AtomicBool::new(false),
+            delay: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fail_after_appends(&self, appends: usize) {
+        self.appends.store(appends, Ordering::SeqCst);
+    }
+
+    pub(crate) fn never_return_from_append(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on a claim takes this long before it has its effect, and other slow calls after they had theirs.
+    pub(crate) fn dawdle(&self, delay: Duration) {
+        *lock(&self.delay) = delay;
+    }
+
+    fn called(&self) -> Result<(), Fault> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.failing.load(Ordering::SeqCst) {
+            true => Err(Fault::because("asking a port", "as the test says")),
+            false => Ok(()),
+        }
+    }
+
+    async fn dawdled<R>(&self, result: R) -> R {
+        let delay = *lock(&self.delay);
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl People for Shaky<MemoryStore> {
+    async fn put_person(&self, person: &Person) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_person(person).await
+    }
+    async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
+        self.called()?;
+        self.inner.person(id).await
+    }
+    async fn put_plan(&self, plan: &Plan) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_plan(plan).await
+    }
+    async fn plan(&self, name: &str) -> Result<Option<Plan>, Fault> {
+        self.called()?;
+        self.inner.plan(name).await
+    }
+    async fn put_key(&self, key: &ApiKey) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_key(key).await
+    }
+    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault> {
+        self.called()?;
+        self.inner.person_by_key(hash).await
+    }
+    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Agents for Shaky<MemoryStore> {
+    async fn put_agent(&self, agent: &Agent) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_agent(agent).await
+    }
+    async fn agent(&self, id: &AgentId) -> Result<Option<Agent>, Fault> {
+        self.called()?;
+        self.inner.agent(id).await
+    }
+    async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault> {
+        self.called()?;
+        self.dawdled(self.inner.agents_of(owner).await).await
+    }
+    async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
+        self.called()?;
+        self.inner.change_agent(id, change).await
+    }
+    async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.delete_agent(id).await
+    }
+    async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
+        self.called()?;
+        self.inner.relation(agent, person).await
+    }
+}
+
+#[async_trait]
+impl Conversations for Shaky<MemoryStore> {
+    async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault> {
+        self.called()?;
+        if self.appends.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return Err(Fault::new("the disk is full, as the test says"));
+        }
+        let appended = self.inner.append(message, committed).await;
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        appended
+    }
+    async fn history(&self, id: ConversationId, after: u64, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.called()?;
+        self.inner.history(id, after, limit).await
+    }
+    async fn recent(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.called()?;
+        self.inner.recent(id, limit).await
+    }
+}
+
+#[async_trait]
+impl Leases for Shaky<MemoryLeases> {
+    async fn claim(&self, key: &str, holder: &str, ttl: Duration) -> Result<bool, Fault> {
+        self.called()?;
+        self.dawdled(()).await;
+        self.inner.claim(key, holder, ttl).await
+    }
+    async fn renew(&self, key: &str, holder: &str, ttl: Duration) -> Result<bool, Fault> {
+        self.called()?;
+        self.dawdled(self.inner.renew(key, holder, ttl).await).await
+    }
+    async fn release(&self, key: &str, holder: &str) -> Result<bool, Fault> {
+        self.called()?;
+        self.dawdled(self.inner.release(key, holder).await).await
+    }
+    async fn holders(&self, key: &str) -> Result<Vec<String>, Fault> {
+        self.called()?;
+        self.dawdled(self.inner.holders(key).await).await
+    }
+}

@@ -1,0 +1,370 @@
+//! How agents answer: one answer at a time in each conversation, the rest waits in order.
+//!
+//! A post reserves its place first, so that a message is never stored that nobody would answer. Every reserved place ends in
+//! exactly one [`ReplyFinished`](Event::ReplyFinished) or [`ReplyFailed`](Event::ReplyFailed), whatever the model, the store
+//! or a shutdown do, unless its message was not stored at all. Places of one conversation form a queue, and one task works
+//! on it as long as it is not empty; the task is gone when the queue is.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::agents::{Agent, Relation};
+use crate::app::{Ports, Settings, explain, lock};
+use crate::conversation::{Message, Party, tokens};
+use crate::event::{Chunk, Event, Reply};
+use crate::ids::{ConversationId, MessageId};
+use crate::ports::{Appended, NewMessage, Prompt};
+use crate::refusal::{Code, Fault, Refusal};
+use crate::topic::Topic;
+
+/// How long answers may take to notice that they were cut off.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// When somebody whose post found no place may try again, in milliseconds.
+const RETRY_AFTER: u64 = 1_000;
+
+/// Lets agents answer.
+pub(crate) struct Assistant {
+    ports: Arc<Ports>,
+    settings: Limits,
+    queues: Mutex<HashMap<ConversationId, Queue>>,
+    /// Told whenever the last queue is gone.
+    quiet: Notify,
+    /// `true` once answers are cut off.
+    stop: watch::Sender<bool>,
+}
+
+struct Limits {
+    remembered: u32,
+    silence: Duration,
+    bytes: usize,
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Places that are taken: reserved, waiting or being answered.
+    places: usize,
+    waiting: VecDeque<Job>,
+    /// Whether a task works on this queue.
+    running: bool,
+}
+
+/// A stored message that wants an answer.
+pub(crate) struct Question {
+    /// Who shall answer.
+    pub(crate) agent: Agent,
+    /// What.
+    pub(crate) message: Message,
+    /// How the agent felt after this message.
+    pub(crate) relation: Relation,
+}
+
+struct Job {
+    question: Question,
+    ending: Ending,
+    place: Place,
+}
+
+impl Assistant {
+    pub(crate) fn new(ports: Arc<Ports>, settings: &Settings) -> Self {
+        let settings = Limits {
+            remembered: settings.remembered,
+            silence: settings.reply_timeout,
+            bytes: settings.longest_reply,
+            waiting: settings.waiting_replies,
+        };
+        Self {
+            ports,
+            settings,
+            queues: Mutex::default(),
+            quiet: Notify::new(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// Takes a place in the conversation's queue: one message is answered, and so many may wait. Refused as rate limited
+    /// when all are taken. Dropping the place gives it back.
+    pub(crate) fn reserve(self: &Arc<Self>, conversation: ConversationId) -> Result<Place, Refusal> {
+        let mut queues = lock(&self.queues);
+        let queue = queues.entry(conversation).or_default();
+        if queue.places > self.settings.waiting {
+            return Err(Refusal::new(
+                Code::RateLimited { retry_after: RETRY_AFTER },
+                "Too many messages are waiting for an answer here. Please wait for the next one.",
+            ));
+        }
+        queue.places += 1;
+        Ok(Place { assistant: Arc::clone(self), conversation, runtime: Handle::current() })
+    }
+
+    /// See [`App::settle`](crate::app::App::settle).
+    pub(crate) async fn settle(&self, limit: Duration) -> bool {
+        if timeout(limit, self.quiet()).await.is_ok() {
+            return true;
+        }
+        self.stop.send_replace(true);
+        if timeout(CUT_OFF, self.quiet()).await.is_err() {
+            tracing::warn!("answers were still under way after they had been cut off");
+        }
+        false
+    }
+
+    async fn quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            tokio::pin!(quiet);
+            // Listens before it looks, so that a queue that ends in between is not missed.
+            quiet.as_mut().enable();
+            if lock(&self.queues).is_empty() {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    /// The next message to answer. `None` also says that the task no longer works on this queue.
+    fn next(&self, conversation: ConversationId) -> Option<Job> {
+        let mut queues = lock(&self.queues);
+        let queue = queues.get_mut(&conversation)?;
+        let job = queue.waiting.pop_front();
+        queue.running = job.is_some();
+        self.tidy(&mut queues, conversation);
+        job
+    }
+
+    /// Forgets the queue if nothing is left of it.
+    fn tidy(&self, queues: &mut HashMap<ConversationId, Queue>, conversation: ConversationId) {
+        if queues.get(&conversation).is_some_and(|queue| queue.places == 0 && !queue.running) {
+            queues.remove(&conversation);
+            if queues.is_empty() {
+                self.quiet.notify_waiters();
+            }
+        }
+    }
+
+    async fn answer(&self, job: Job) {
+        let Job { question, ending, place } = job;
+        let reply = ending.reply.clone();
+        self.publish(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
+        if let Err(fault) = self.generate(question, ending).await {
+            tracing::error!(agent = %reply.agent, fault = explain(&fault), "an agent could not answer");
+        }
+        // Held until here: the next answer begins when this one has ended.
+        drop(place);
+    }
+
+    /// Lets the model speak, passes its pieces on, and stores what they make. `ending` says how it ended.
+    async fn generate(&self, question: Question, ending: Ending) -> Result<(), Fault> {
+        let Question { agent, message, relation } = question;
+        let asked = message.text.clone();
+        let history = self.history(message).await?;
+        let text = self.listen(Prompt { agent, relation, history }, &ending.reply).await?;
+        let answer = text.trim();
+        if answer.is_empty() {
+            return Err(Fault::new("the model said nothing"));
+        }
+        let tokens = tokens(&asked, answer);
+        let message = NewMessage {
+            id: ending.reply.id,
+            conversation: ending.reply.conversation,
+            agent: ending.reply.agent.clone(),
+            person: ending.reply.person.clone(),
+            author: Party::Agent,
+            text: answer.to_owned(),
+            at: self.ports.clock.now(),
+            quota: None,
+            moves: None,
+        };
+        let committed = Box::new(move |message: &Message, relation: &Relation| {
+            ending.finished(message, *relation, tokens)
+        });
+        match self.ports.store.append(message, committed).await? {
+            Appended::Stored { .. } => Ok(()),
+            Appended::OverQuota { .. } => Err(Fault::new("the store counted an answer against a quota")),
+        }
+    }
+
+    /// The last messages up to `message`, which is the last of them. Positions have no holes, so later messages, which
+    /// wait for their own answer, are left out without having to look at them.
+    async fn history(&self, message: Message) -> Result<Vec<Message>, Fault> {
+        let before = u64::from(self.settings.remembered.saturating_sub(1)).min(message.seq.saturating_sub(1));
+        let mut history = match u32::try_from(before) {
+            Ok(before) if before > 0 => {
+                let after = message.seq - 1 - u64::from(before);
+                self.ports.store.history(message.conversation, after, before).await?
+            }
+            _ => Vec::new(),
+        };
+        history.push(message);
+        Ok(history)
+    }
+
+    /// Publishes each piece as it comes; returns them as one.
+    async fn listen(&self, prompt: Prompt, reply: &Reply) -> Result<String, Fault> {
+        let mut pieces = self.ports.model.answer(prompt);
+        let mut answer = String::new();
+        let mut index = 0;
+        let mut patience = Instant::now() + self.settings.silence;
+        loop {
+            // A model that always has more would otherwise keep its core for itself.
+            consume_budget().await;
+            let piece = match timeout_at(patience, pieces.next()).await {
+                Ok(Some(piece)) => piece?,
+                Ok(None) => return Ok(answer),
+                Err(_) => return Err(Fault::new("the model fell silent")),
+            };
+            let now = Instant::now();
+            if piece.is_empty() && now < patience {
+                continue;
+            }
+            if piece.is_empty() {
+                return Err(Fault::new("the model said nothing, many times"));
+            }
+            patience = now + self.settings.silence;
+            if answer.len() + piece.len() > self.settings.bytes {
+                tracing::warn!(agent = %reply.agent, "an answer was cut off at the longest that is allowed");
+                return Ok(answer);
+            }
+            answer.push_str(&piece);
+            let at = self.ports.clock.now();
+            let chunk = Chunk { reply: reply.id, agent: reply.agent.clone(), index, text: piece, at };
+            self.publish(reply, Event::ReplyChunk(chunk));
+            index += 1;
+        }
+    }
+
+    fn publish(&self, reply: &Reply, event: Event) {
+        self.ports.publish(Topic::Conversation(reply.conversation), event);
+    }
+}
+
+/// A place in the queue of a conversation.
+pub(crate) struct Place {
+    assistant: Arc<Assistant>,
+    conversation: ConversationId,
+    /// Where the answer will be worked on: on the runtime of whoever asked, also when the store's thread says go.
+    runtime: Handle,
+}
+
+impl Place {
+    /// Lets `question` be answered when its turn has come. Quick; may be called from any thread.
+    pub(crate) fn answer(self, question: Question) {
+        let assistant = Arc::clone(&self.assistant);
+        let (conversation, runtime) = (self.conversation, self.runtime.clone());
+        let ending = Ending::of(&question.message, Arc::clone(&assistant));
+        let start = {
+            let mut queues = lock(&assistant.queues);
+            // The queue exists, because this place was reserved in it.
+            let queue = queues.entry(conversation).or_default();
+            queue.waiting.push_back(Job { question, ending, place: self });
+            !std::mem::replace(&mut queue.running, true)
+        };
+        if start {
+            runtime.spawn(Worker { assistant, conversation, done: false }.run());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queues = lock(&self.assistant.queues);
+        if let Some(queue) = queues.get_mut(&self.conversation) {
+            queue.places = queue.places.saturating_sub(1);
+        }
+        self.assistant.tidy(&mut queues, self.conversation);
+    }
+}
+
+/// The task of one queue. Its drop cleans up when it is cut off, or when its runtime goes down before it ran at all.
+struct Worker {
+    assistant: Arc<Assistant>,
+    conversation: ConversationId,
+    done: bool,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let mut stop = self.assistant.stop.subscribe();
+        let work = async {
+            while let Some(job) = self.assistant.next(self.conversation) {
+                // A model that panics spoils its own answer and not those that wait behind it.
+                if AssertUnwindSafe(self.assistant.answer(job)).catch_unwind().await.is_err() {
+                    tracing::error!("an agent panicked while it answered");
+                }
+            }
+        };
+        let finished = tokio::select! {
+            biased;
+            // The sender lives in the assistant, which this task keeps alive.
+            _ = stop.wait_for(|stop| *stop) => false,
+            () = work => true,
+        };
+        self.done = finished;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let unanswered = {
+            let mut queues = lock(&self.assistant.queues);
+            let unanswered = queues.get_mut(&self.conversation).map(|queue| {
+                queue.running = false;
+                std::mem::take(&mut queue.waiting)
+            });
+            self.assistant.tidy(&mut queues, self.conversation);
+            unanswered
+        };
+        // Outside the lock, because each of them gives its place back.
+        drop(unanswered);
+    }
+}
+
+/// How an answer ends: finished when told so, failed when dropped before.
+struct Ending {
+    assistant: Arc<Assistant>,
+    reply: Reply,
+    told: bool,
+}
+
+impl Ending {
+    fn of(message: &Message, assistant: Arc<Assistant>) -> Self {
+        let reply = Reply {
+            id: MessageId::random(),
+            conversation: message.conversation,
+            agent: message.agent.clone(),
+            person: message.person.clone(),
+            at: message.at,
+        };
+        Self { assistant, reply, told: false }
+    }
+
+    fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
+        self.told = true;
+        self.assistant
+            .publish(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.told {
+            let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
+            self.assistant.publish(&self.reply, Event::ReplyFailed(reply));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! Does a bus reach everybody who listens, in order, and nobody else?
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use crate::event::{Envelope, Event, Signal};
+use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId};
+use crate::ports::{Bus, Listener, ListenerId};
+use crate::topic::Topic;
+
+/// The whole suite of a [`Bus`]. `open` opens a bus that nobody listens to.
+///
+/// An event may take up to ten seconds to arrive, so the clock must not be paused: publishers are threads.
+pub async fn bus(open: impl AsyncFn() -> Arc<dyn Bus>) {
+    an_event_reaches_everybody_who_listens_to_its_topic(&*open().await).await;
+    every_kind_of_topic_is_a_place_of_its_own(&*open().await).await;
+    listening_twice_is_listening_once(&*open().await).await;
+    who_unlistens_hears_no_more(&*open().await).await;
+    an_envelope_arrives_whole(&*open().await).await;
+    each_publishers_events_arrive_in_order(open().await).await;
+    a_listener_may_publish_while_it_hears(open().await).await;
+    listening_comes_and_goes_while_others_publish(open().await).await;
+}
+
+async fn an_event_reaches_everybody_who_listens_to_its_topic(bus: &dyn Bus) {
+    let (mut ada, mut bob, mut eve) = (Ear::attach(bus), Ear::attach(bus), Ear::attach(bus));
+    let (place, other) = (named("place"), named("other"));
+    bus.publish(signal(&place, "nobody listens yet"));
+    bus.listen(ada.id, &place);
+    bus.listen(bob.id, &place);
+    bus.listen(eve.id, &other);
+    bus.publish(signal(&place, "one"));
+    bus.publish(signal(&other, "two"));
+    assert_eq!(ada.next().await, "one");
+    assert_eq!(bob.next().await, "one");
+    assert_eq!(eve.next().await, "two");
+    ada.heard_nothing_else();
+    bob.heard_nothing_else();
+    eve.heard_nothing_else();
+}
+
+async fn every_kind_of_topic_is_a_place_of_its_own(bus: &dyn Bus) {
+    let person = PersonId::parse("same").expect("a valid id");
+    let agent = AgentId::parse("same").expect("a valid id");
+    let topics = [
+        Topic::Everyone,
+        Topic::Conversation(ConversationId::direct(&agent, &person)),
+        Topic::Person(person),
+        Topic::Agent(agent),
+        named("same"),
+        named(""),
+        named("日本語 👩‍👩‍👧‍👦 \0"),
+    ];
+    let mut ears: Vec<Ear> = topics.iter().map(|_| Ear::attach(bus)).collect();
+    for (ear, topic) in ears.iter().zip(&topics) {
+        bus.listen(ear.id, topic);
+    }
+    for (number, topic) in topics.iter().enumerate() {
+        bus.publish(signal(topic, &number.to_string()));
+    }
+    for (number, ear) in ears.iter_mut().enumerate() {
+        assert_eq!(ear.next().await, number.to_string());
+        ear.heard_nothing_else();
+    }
+}
+
+async fn listening_twice_is_listening_once(bus: &dyn Bus) {
+    let mut ear = Ear::attach(bus);
+    let place = named("place");
+    bus.listen(ear.id, &place);
+    bus.listen(ear.id, &place);
+    bus.publish(signal(&place, "one"));
+    bus.publish(signal(&place, "two"));
+    assert_eq!(ear.next().await, "one");
+    assert_eq!(ear.next().await, "two");
+    bus.unlisten(ear.id, &place);
+    bus.publish(signal(&place, "three"));
+    ear.heard_only_the_end(bus).await;
+}
+
+async fn who_unlistens_hears_no_more(bus: &dyn Bus) {
+    let (mut ada, mut bob) = (Ear::attach(bus), Ear::attach(bus));
+    let place = named("place");
+    bus.unlisten(ada.id, &place);
+    bus.listen(ada.id, &place);
+    bus.listen(bob.id, &place);
+    bus.publish(signal(&place, "one"));
+    assert_eq!(ada.next().await, "one");
+    assert_eq!(bob.next().await, "one");
+
+    bus.unlisten(ada.id, &place);
+    bus.publish(signal(&place, "two"));
+    assert_eq!(bob.next().await, "two", "who is left still hears");
+    ada.heard_only_the_end(bus).await;
+
+    bus.listen(ada.id, &place);
+    bus.publish(signal(&place, "three"));
+    assert_eq!(ada.next().await, "three", "who listens again hears again");
+    assert_eq!(bob.next().await, "three");
+}
+
+async fn an_envelope_arrives_whole(bus: &dyn Bus) {
+    let mut ear = Ear::attach(bus);
+    let place = named("place");
+    bus.listen(ear.id, &place);
+    let except = ConnectionId { core: 1, slot: 2, generation: 3 };
+    bus.publish(Envelope { except: Some(except), ..signal(&place, "it") });
+    let envelope = ear.next_envelope().await;
+    assert_eq!(envelope.topic, place);
+    assert_eq!(envelope.except, Some(except), "here, on the publisher's own node");
+    let Event::Signal(signal) = &envelope.event else {
+        panic!("{:?} is not what was published", envelope.event)
+    };
+    assert_eq!((&*signal.name, signal.value.get()), ("it", "null"));
+}
+
+/// Four threads publish to the same two topics; two listeners hear both.
+async fn each_publishers_events_arrive_in_order(bus: Arc<dyn Bus>) {
+    const EACH: usize = 500;
+    let topics = [named("left"), named("right")];
+    let mut ears = [Ear::attach(&*bus), Ear::attach(&*bus)];
+    for (ear, topic) in ears.iter().flat_map(|ear| topics.iter().map(move |topic| (ear, topic))) {
+        bus.listen(ear.id, topic);
+    }
+    let publishers: Vec<_> = (0..4)
+        .map(|publisher| {
+            let (bus, topics) = (Arc::clone(&bus), topics.clone());
+            thread::spawn(move || {
+                for number in 0..EACH {
+                    for topic in &topics {
+                        bus.publish(signal(topic, &format!("{publisher} {number}")));
+                    }
+                }
+            })
+        })
+        .collect();
+    for ear in &mut ears {
+        let mut next = [[0; 2]; 4];
+        for _ in 0..4 * 2 * EACH {
+            let envelope = ear.next_envelope().await;
+            let place = usize::from(envelope.topic == topics[1]);
+            let name = name(&envelope);
+            let (publisher, number) = name.split_once(' ').expect("two numbers were published");
+            let expected = &mut next[publisher.parse::<usize>().expect("a number was published")][place];
+            assert_eq!(number, expected.to_string(), "of publisher {publisher}");
+            *expected += 1;
+        }
+        ear.heard_nothing_else();
+    }
+    for publisher in publishers {
+        publisher.join().expect("publishing never panics");
+    }
+}
+
+/// Whoever hears "ask" answers on the same topic, and nobody hears the answer before the question.
+async fn a_listener_may_publish_while_it_hears(bus: Arc<dyn Bus>) {
+    struct Parrot {
+        bus: Arc<dyn Bus>,
+        itself: Arc<OnceLock<ListenerId>>,
+    }
+    impl Listener for Parrot {
+        fn deliver(&self, envelope: &Arc<Envelope>) {
+            if let Some(number) = name(envelope).strip_prefix("ask ") {
+                let place = named(&format!("aside {number}"));
+                if let Some(itself) = self.itself.get() {
+                    self.bus.listen(*itself, &place);
+                    self.bus.unlisten(*itself, &place);
+                }
+                self.bus.publish(signal(&envelope.topic, &format!("answer {number}")));
+            }
+        }
+    }
+
+    let place = named("place");
+    let mut before = Ear::attach(&*bus);
+    bus.listen(before.id, &place);
+    let itself = Arc::new(OnceLock::new());
+    let parrot = bus.attach(Arc::new(Parrot { bus: Arc::clone(&bus), itself: Arc::clone(&itself) }));
+    itself.set(parrot).expect("set once");
+    bus.listen(parrot, &place);
+    let mut after = Ear::attach(&*bus);
+    bus.listen(after.id, &place);
+
+    // On a thread of its own: if it locks itself up, the listeners' patience ends the test.
+    let publisher = Arc::clone(&bus);
+    let topic = place.clone();
+    thread::spawn(move || {
+        for number in 0..100 {
+            publisher.publish(signal(&topic, &format!("ask {number}")));
+        }
+    });
+    for ear in [&mut before, &mut after] {
+        for number in 0..100 {
+            for expected in [format!("ask {number}"), format!("answer {number}")] {
+                assert_eq!(ear.next().await, expected);
+            }
+        }
+    }
+}
+
+/// While two threads publish without pause, somebody comes and goes, and somebody who stays misses nothing.
+async fn listening_comes_and_goes_while_others_publish(bus: Arc<dyn Bus>) {
+    const EACH: usize = 2_000;
+    let place = named("place");
+    let (mut stays, mut comes) = (Ear::attach(&*bus), Ear::attach(&*bus));
+    bus.listen(stays.id, &place);
+    let publishers: Vec<_> = (0..2)
+        .map(|_| {
+            let (bus, place) = (Arc::clone(&bus), place.clone());
+            thread::spawn(move || (0..EACH).for_each(|_| bus.publish(signal(&place, "busy"))))
+        })
+        .collect();
+    for round in 0..200 {
+        bus.listen(comes.id, &place);
+        let own = format!("round {round}");
+        bus.publish(signal(&place, &own));
+        while comes.next().await != own {}
+        bus.unlisten(comes.id, &place);
+    }
+    for publisher in publishers {
+        publisher.join().expect("publishing never panics");
+    }
+    let mut busy = 0;
+    for _ in 0..2 * EACH + 200 {
+        busy += usize::from(stays.next().await == "busy");
+    }
+    assert_eq!(busy, 2 * EACH);
+    stays.heard_nothing_else();
+}
+
+/// How long an event may take, so that a bus that loses one fails the suite instead of hanging it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A listener, and what it heard.
+struct Ear {
+    id: ListenerId,
+    heard: mpsc::UnboundedReceiver<Arc<Envelope>>,
+}
+
+struct Hearing(mpsc::UnboundedSender<Arc<Envelope>>);
+
+impl Listener for Hearing {
+    fn deliver(&self, envelope: &Arc<Envelope>) {
+        // A bus may outlive the test's interest in it.
+        let _ = self.0.send(Arc::clone(envelope));
+    }
+}
+
+impl Ear {
+    fn attach(bus: &dyn Bus) -> Self {
+        let (hears, heard) = mpsc::unbounded_channel();
+        Self { id: bus.attach(Arc::new(Hearing(hears))), heard }
+    }
+
+    async fn next_envelope(&mut self) -> Arc<Envelope> {
+        let heard = tokio::time::timeout(PATIENCE, self.heard.recv()).await;
+        heard.expect("an event arrives within ten seconds").expect("the bus keeps its listeners")
+    }
+
+    async fn next(&mut self) -> String {
+        name(&*self.next_envelope().await)
+    }
+
+    fn heard_nothing_else(&mut self) {
+        if let Ok(envelope) = self.heard.try_recv() {
+            panic!("{envelope:?} was not meant for this listener");
+        }
+    }
+
+    /// Nothing that was published before this call reached the ear, as far as a later event can tell.
+    async fn heard_only_the_end(&mut self, bus: &dyn Bus) {
+        let end = named("the end");
+        bus.listen(self.id, &end);
+        bus.publish(signal(&end, "the end"));
+        assert_eq!(self.next().await, "the end");
+        bus.unlisten(self.id, &end);
+    }
+}
+
+fn named(name: &str) -> Topic {
+    Topic::Named(name.into())
+}
+
+fn signal(topic: &Topic, name: &str) -> Envelope {
+    let signal = Signal { name: name.into(), value: RawValue::NULL.to_owned().into() };
+    Envelope { topic: topic.clone(), except: None, event: Event::Signal(signal) }
+}
+
+fn name(envelope: &Envelope) -> String {
+    match &envelope.event {
+        Event::Signal(signal) => signal.name.to_string(),
+        other => panic!("{other:?} was never published"),
+    }
+}

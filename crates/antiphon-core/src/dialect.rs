@@ -1,0 +1,245 @@
+//! What a translator between a documented API and the core looks like.
+//!
+//! A dialect is pure: the same input gives the same output, nothing awaits, nothing is looked up. It hears packets that the
+//! wire has already taken apart and answers with commands; it hears events and answers with packets in its API's words.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::actor::Actor;
+use crate::command::{Command, Outcome};
+use crate::event::Event;
+use crate::ids::Timestamp;
+use crate::refusal::Refusal;
+use crate::topic::Topic;
+
+/// One documented API.
+pub trait Dialect: Send + Sync + 'static {
+    /// Its name in config, metrics and docs: `chat`.
+    fn name(&self) -> &'static str;
+
+    /// The Socket.IO namespaces it answers in.
+    fn namespaces(&self) -> &'static [&'static str] {
+        &["/"]
+    }
+
+    /// Whether a CONNECT with this `auth` object (JSON text) is meant for this dialect. A mount asks its dialects in order.
+    fn accepts(&self, auth: Option<&str>) -> bool;
+
+    /// Which credential a CONNECT brings.
+    fn credential(&self, auth: Option<&str>) -> Result<Credential, Refusal>;
+
+    /// What a CONNECT that was refused is told.
+    fn refused(&self, why: &Refusal) -> ConnectError;
+
+    /// Which topics a fresh connection of `actor` hears without asking.
+    fn seats(&self, actor: &Actor) -> Vec<Topic>;
+
+    /// What a fresh connection is told.
+    fn welcome(&self, actor: &Actor, auth: Option<&str>, at: Timestamp, out: &mut Out);
+
+    /// What a client event means. Whatever it puts into `out` goes to that client alone, before anything else.
+    fn inbound(&self, event: &str, args: &Args, at: Timestamp, out: &mut Out) -> Inbound;
+
+    /// What the asking client is told about the outcome of its event: errors as events, and the ack if it asked for one
+    /// (see [`Out::ack`]; a client that asked and gets none here gets `{"ok":true}` or `{"ok":false,"error":…}`).
+    fn reply(&self, event: &str, outcome: &Result<Outcome, Refusal>, at: Timestamp, out: &mut Out);
+
+    /// How this API says `event` to those who hear it. Nothing in `out` means that this API does not say it.
+    fn outbound(&self, event: &Event, out: &mut Out);
+}
+
+/// What a client event means.
+#[derive(Debug)]
+pub enum Inbound {
+    /// An order to the core.
+    Command(Command),
+    /// Answered by the dialect itself, in `out`.
+    Answered,
+    /// It is not what it should be; [`Dialect::reply`] says so.
+    Refused(Refusal),
+    /// This API has no such event. It is counted, and nothing happens.
+    Unknown,
+}
+
+/// What a CONNECT brings to say who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An API key.
+    ApiKey(String),
+    /// Nothing, on a mount that asks for nothing.
+    None,
+}
+
+/// A CONNECT_ERROR: `message`, and `data` as JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectError {
+    /// What the client's `connect_error` handler reads as `err.message`.
+    pub message: String,
+    /// What it reads as `err.data`.
+    pub data: Option<String>,
+}
+
+/// The arguments of a client event, not yet looked into.
+#[derive(Clone, Debug, Default)]
+pub struct Args {
+    json: String,
+    attachments: Vec<Vec<u8>>,
+}
+
+impl Args {
+    /// `json` is the text of a JSON array; placeholders of attachments are still in place.
+    pub fn new(json: String, attachments: Vec<Vec<u8>>) -> Self {
+        Self { json, attachments }
+    }
+
+    /// The array as text.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Binary attachments, in the order of their numbers.
+    pub fn attachments(&self) -> &[Vec<u8>] {
+        &self.attachments
+    }
+
+    /// The first argument as a `T`; further ones are ignored. A missing or wrong-typed one is refused, with a sentence that
+    /// says what was wrong.
+    pub fn first<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        match serde_json::from_str::<First<T>>(&self.json) {
+            Ok(First(Some(value))) => Ok(value),
+            Ok(First(None)) => Err(Refusal::invalid("This event needs an argument.")),
+            Err(error) => Err(Refusal::invalid(format!("The argument is not as documented: {error}."))),
+        }
+    }
+}
+
+/// Reads the first element of an array and skips the rest without building it.
+struct First<T>(Option<T>);
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for First<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(std::marker::PhantomData<T>);
+        impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = First<T>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of arguments")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<First<T>, A::Error> {
+                let first = seq.next_element()?;
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(First(first))
+            }
+        }
+        deserializer.deserialize_seq(Visitor(std::marker::PhantomData))
+    }
+}
+
+/// Collects what goes out: events by name, and at most one ack. Arguments are written as JSON into one buffer, once.
+#[derive(Debug, Default)]
+pub struct Out {
+    buffer: Vec<u8>,
+    events: Vec<OutEvent>,
+    ack: Option<(usize, usize)>,
+    attachments: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OutEvent {
+    name: &'static str,
+    start: usize,
+    end: usize,
+}
+
+impl Out {
+    /// Says `event` with one argument.
+    pub fn emit<T: Serialize>(&mut self, event: &'static str, argument: &T) {
+        let (start, end) = self.write(argument);
+        self.events.push(OutEvent { name: event, start, end });
+    }
+
+    /// Says `event` with `args`, the comma-separated JSON text of its arguments (may be empty), relayed unread.
+    pub fn emit_raw(&mut self, event: &'static str, args: &str) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(args.as_bytes());
+        self.events.push(OutEvent { name: event, start, end: self.buffer.len() });
+    }
+
+    /// Answers the client's acknowledgement callback with one argument.
+    pub fn ack<T: Serialize>(&mut self, argument: &T) {
+        self.ack = Some(self.write(argument));
+    }
+
+    /// Answers the client's acknowledgement callback with `args`, the comma-separated JSON text of its arguments.
+    pub fn ack_raw(&mut self, args: &str) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(args.as_bytes());
+        self.ack = Some((start, self.buffer.len()));
+    }
+
+    /// Binary attachments that the placeholders in what is said refer to.
+    pub fn attach(&mut self, attachments: &[Vec<u8>]) {
+        self.attachments = attachments.to_vec();
+    }
+
+    /// What was said, in order: the event's name and its arguments as comma-separated JSON text.
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.events.iter().map(|event| (event.name, &self.buffer[event.start..event.end]))
+    }
+
+    /// The ack's arguments as comma-separated JSON text, if one was given.
+    pub fn acked(&self) -> Option<&[u8]> {
+        self.ack.map(|(start, end)| &self.buffer[start..end])
+    }
+
+    /// Attachments of what was said.
+    pub fn attachments(&self) -> &[Vec<u8>] {
+        &self.attachments
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.ack.is_none()
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.events.clear();
+        self.ack = None;
+        self.attachments.clear();
+    }
+
+    fn write<T: Serialize>(&mut self, argument: &T) -> (usize, usize) {
+        let start = self.buffer.len();
+        // Writing to memory cannot fail, and our own payload types always serialize.
+        serde_json::to_writer(&mut self.buffer, argument).expect("payloads serialize");
+        (start, self.buffer.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_argument_is_read_and_the_rest_is_ignored() {
+        let args = |text: &str| Args::new(text.into(), Vec::new());
+        assert_eq!(args(r#"["a",{"b":1},3]"#).first::<String>(), Ok("a".into()));
+        assert!(args("[]").first::<String>().is_err());
+        assert!(args("[1]").first::<String>().is_err());
+    }
+
+    #[test]
+    fn out_keeps_events_in_order_and_one_ack() {
+        let mut out = Out::default();
+        out.emit("one", &1);
+        out.ack(&true);
+        out.emit_raw("two", "1,2");
+        let events: Vec<_> = out.events().map(|(name, args)| (name, args.to_vec())).collect();
+        assert_eq!(events, [("one", b"1".to_vec()), ("two", b"1,2".to_vec())]);
+        assert_eq!(out.acked(), Some(&b"true"[..]));
+        out.clear();
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,170 @@
+//! What has happened.
+//!
+//! Events are facts. They derive `Serialize` to travel on the bus, never as what a client sees: that is a dialect's
+//! business.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::agents::{AgentChange, Relation};
+use crate::conversation::{Message, Party};
+use crate::ids::{AgentId, ConnectionId, ConversationId, MessageId, PersonId, Timestamp};
+use crate::notices::Notice;
+use crate::presence::Status;
+use crate::topic::Topic;
+
+/// An event on its way: what, where to, and who need not hear it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Where it goes.
+    pub topic: Topic,
+    /// The connection that must not get it, usually the one that caused it. Means something on its own node only.
+    #[serde(skip)]
+    pub except: Option<ConnectionId>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A fact.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// A person's message is durable.
+    MessagePosted(Message),
+    /// How an agent feels about a person has moved.
+    RelationChanged {
+        /// Whose feelings.
+        agent: AgentId,
+        /// About whom.
+        person: PersonId,
+        /// As they are now.
+        relation: Relation,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody began or stopped typing in the conversation of `agent` and `person`.
+    TypingChanged {
+        /// The agent of the conversation.
+        agent: AgentId,
+        /// The person of the conversation.
+        person: PersonId,
+        /// Which of the two types.
+        who: Party,
+        /// Typing or not.
+        active: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// An agent began to answer.
+    ReplyStarted(Reply),
+    /// A piece of the answer, as it arrives.
+    ReplyChunk(Chunk),
+    /// The answer is whole and durable.
+    ReplyFinished {
+        /// The whole answer as it was stored; its id is the reply's.
+        message: Message,
+        /// What it cost, as estimated from lengths: ceil(UTF-16 units of question and answer / 4).
+        tokens: u64,
+        /// How the agent feels now.
+        relation: Relation,
+    },
+    /// No answer will come, or no more of it.
+    ReplyFailed(Reply),
+    /// Somebody came, went or looked away.
+    PresenceChanged {
+        /// Who.
+        person: PersonId,
+        /// How it is now.
+        status: Status,
+        /// Whether that differs from what it was; `false` for a sign of life.
+        changed: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// An agent's own data changed.
+    AgentChanged {
+        /// Which one.
+        agent: AgentId,
+        /// What became different.
+        change: AgentChange,
+        /// When.
+        at: Timestamp,
+    },
+    /// An agent is gone.
+    AgentDeleted {
+        /// Which one.
+        agent: AgentId,
+    },
+    /// A notice for one person.
+    NoticeSent {
+        /// The notice.
+        notice: Notice,
+        /// When.
+        at: Timestamp,
+    },
+    /// A named value that the core relayed, unread.
+    Signal(Signal),
+}
+
+/// Which answer, to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Id of the answer; the stored message has the same.
+    pub id: MessageId,
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who answers.
+    pub agent: AgentId,
+    /// Whom.
+    pub person: PersonId,
+    /// When this was said.
+    pub at: Timestamp,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Id of the answer.
+    pub reply: MessageId,
+    /// Who answers.
+    pub agent: AgentId,
+    /// Position of the piece, from 0.
+    pub index: u32,
+    /// The piece, as the model gave it.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A named value on a topic.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Signal {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// JSON that the core does not look into.
+    pub value: Arc<RawValue>,
+}
+
+/// How much an event may suffer when a connection cannot keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It arrives, or the connection is closed.
+    Kept,
+    /// It may be dropped.
+    Volatile,
+    /// A piece of this answer: neighbours may be joined into one.
+    Piece(MessageId),
+}
+
+impl Event {
+    /// What may happen to this event on its way to a slow connection.
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::TypingChanged { .. } => Delivery::Volatile,
+            Self::PresenceChanged { changed: false, .. } => Delivery::Volatile,
+            Self::ReplyChunk(chunk) => Delivery::Piece(chunk.reply),
+            _ => Delivery::Kept,
+        }
+    }
+}

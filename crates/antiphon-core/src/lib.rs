@@ -1,0 +1,37 @@
+//! What happens in Antiphon: the nouns, their rules, and the ports they need.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`ids`] | how things are named |
+//! | [`actor`] | who asks |
+//! | [`topic`] | where events go |
+//! | [`access`] | who may hear or do what |
+//! | [`command`] | what can be asked |
+//! | [`event`] | what has happened |
+//! | [`refusal`] | why it was not done |
+//! | [`ports`] | what the core needs from the world |
+//! | [`app`] | the one door: a command in, an outcome or a refusal out |
+//! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`] | the nouns and their rules |
+//! | [`dialect`] | what a translator between a documented API and the core looks like |
+//! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
+//! | [`contract`] | what every implementation of a port must do, as a suite |
+//!
+//! Nothing here knows a socket, SQL, Redis, HTTP or a wire event name.
+
+pub mod access;
+pub mod actor;
+pub mod agents;
+pub mod app;
+pub mod assistant;
+pub mod command;
+pub mod contract;
+pub mod conversation;
+pub mod dialect;
+pub mod event;
+pub mod ids;
+pub mod memory;
+pub mod notices;
+pub mod ports;
+pub mod presence;
+pub mod refusal;
+pub mod topic;

@@ -1,0 +1,219 @@
+//! Who hears what within one process. This is also the production bus of a single node.
+//!
+//! Publishing looks the topic up once, lets go of the lock and calls the listeners on the publisher's own thread, so what one
+//! thread publishes arrives in its order. What a listener publishes while it hears something waits until that something has
+//! reached everybody, for the same reason; nothing is locked while a listener runs, so it may also listen and unlisten.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::event::Envelope;
+use crate::ports::{Bus, Listener, ListenerId};
+use crate::topic::Topic;
+
+/// A bus that reaches everybody in this process and nobody else.
+pub struct MemoryBus {
+    attached: RwLock<Vec<Arc<dyn Listener>>>,
+    shards: [RwLock<HashMap<Topic, Hearers>>; SHARDS],
+    hasher: RandomState,
+}
+
+impl MemoryBus {
+    /// A bus that nobody listens to yet.
+    pub fn new() -> Self {
+        Self { attached: RwLock::default(), shards: Default::default(), hasher: RandomState::new() }
+    }
+
+    fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers>> {
+        // The remainder is below SHARDS, so it fits.
+        &self.shards[(self.hasher.hash_one(topic) % SHARDS as u64) as usize]
+    }
+}
+
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bus for MemoryBus {
+    fn publish(&self, envelope: Envelope) {
+        // A panic under one of the locks of this file leaves a map as it was before or after one insertion, so a poisoned lock
+        // is as good as any other.
+        let topics = self.shard(&envelope.topic).read().unwrap_or_else(PoisonError::into_inner);
+        let hearers = topics.get(&envelope.topic).cloned();
+        drop(topics);
+        if let Some(hearers) = hearers {
+            deliver(hearers, Arc::new(envelope));
+        }
+    }
+
+    fn attach(&self, listener: Arc<dyn Listener>) -> ListenerId {
+        let mut attached = self.attached.write().unwrap_or_else(PoisonError::into_inner);
+        attached.push(listener);
+        // One listener per core: the list cannot outgrow a u32.
+        ListenerId(attached.len() as u32 - 1)
+    }
+
+    fn listen(&self, listener: ListenerId, topic: &Topic) {
+        let attached = self.attached.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(hearer) = attached.get(listener.0 as usize).cloned() else { return };
+        drop(attached);
+        let mut topics = self.shard(topic).write().unwrap_or_else(PoisonError::into_inner);
+        match topics.get_mut(topic) {
+            None => {
+                topics.insert(topic.clone(), Arc::new([(listener, hearer)]));
+            }
+            Some(hearers) if hearers.iter().any(|(id, _)| *id == listener) => {}
+            Some(hearers) => {
+                *hearers = hearers.iter().cloned().chain([(listener, hearer)]).collect();
+            }
+        }
+    }
+
+    fn unlisten(&self, listener: ListenerId, topic: &Topic) {
+        let mut topics = self.shard(topic).write().unwrap_or_else(PoisonError::into_inner);
+        let Some(hearers) = topics.get_mut(topic) else { return };
+        if !hearers.iter().any(|(id, _)| *id == listener) {
+            return;
+        }
+        if hearers.len() == 1 {
+            topics.remove(topic);
+        } else {
+            *hearers = hearers.iter().filter(|(id, _)| *id != listener).cloned().collect();
+        }
+    }
+}
+
+/// Topics are spread over this many locks, so that cores that publish at the same time rarely meet.
+const SHARDS: usize = 32;
+
+/// Everybody who listens to one topic. Replaced as a whole, so that a publisher needs no lock while it delivers.
+type Hearers = Arc<[(ListenerId, Arc<dyn Listener>)]>;
+
+thread_local! {
+    /// Whether this thread is delivering right now.
+    static DELIVERING: Cell<bool> = const { Cell::new(false) };
+    /// What listeners published meanwhile, with who listened at that moment.
+    static WAITING: RefCell<VecDeque<(Hearers, Arc<Envelope>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+fn deliver(hearers: Hearers, envelope: Arc<Envelope>) {
+    if DELIVERING.get() {
+        WAITING.with_borrow_mut(|waiting| waiting.push_back((hearers, envelope)));
+        return;
+    }
+    let _turn = Turn::begin();
+    let mut next = Some((hearers, envelope));
+    while let Some((hearers, envelope)) = next {
+        for (_, listener) in hearers.iter() {
+            listener.deliver(&envelope);
+        }
+        next = WAITING.with_borrow_mut(VecDeque::pop_front);
+    }
+}
+
+/// One thread's turn to deliver. It also ends when a listener panics, and what waited then is dropped with it.
+struct Turn;
+
+impl Turn {
+    fn begin() -> Self {
+        DELIVERING.set(true);
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        DELIVERING.set(false);
+        // Taken out first: dropping an envelope runs foreign code, which must not find the queue borrowed.
+        drop(WAITING.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::{Event, Signal};
+
+    fn signal(topic: &Topic, name: &str) -> Envelope {
+        let signal = Signal { name: name.into(), value: RawValue::NULL.to_owned().into() };
+        Envelope { topic: topic.clone(), except: None, event: Event::Signal(signal) }
+    }
+
+    fn name(envelope: &Envelope) -> String {
+        match &envelope.event {
+            Event::Signal(signal) => signal.name.to_string(),
+            other => panic!("{other:?} was never published"),
+        }
+    }
+
+    struct Ear<F>(F);
+
+    impl<F: Fn(&Arc<Envelope>) + Send + Sync> Listener for Ear<F> {
+        fn deliver(&self, envelope: &Arc<Envelope>) {
+            self.0(envelope);
+        }
+    }
+
+    #[test]
+    fn a_listener_may_unlisten_while_it_hears() {
+        let bus = Arc::new(MemoryBus::new());
+        let topic = Topic::Named("once".into());
+        let (said, heard) = mpsc::channel();
+        let this = Arc::downgrade(&bus);
+        let place = topic.clone();
+        let id = bus.attach(Arc::new(Ear(move |envelope: &Arc<Envelope>| {
+            said.send(name(envelope)).unwrap();
+            this.upgrade().unwrap().unlisten(ListenerId(0), &place);
+        })));
+        bus.listen(id, &topic);
+        bus.publish(signal(&topic, "first"));
+        bus.publish(signal(&topic, "second"));
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["first"]);
+    }
+
+    #[test]
+    fn a_topic_that_nobody_hears_is_forgotten() {
+        let bus = MemoryBus::new();
+        let (one, two) = (bus.attach(Arc::new(Ear(|_: &_| ()))), bus.attach(Arc::new(Ear(|_: &_| ()))));
+        for topic in [Topic::Everyone, Topic::Named("x".into())] {
+            bus.listen(one, &topic);
+            bus.listen(two, &topic);
+            bus.unlisten(one, &topic);
+            bus.unlisten(two, &topic);
+        }
+        assert!(bus.shards.iter().all(|shard| shard.read().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn a_listener_that_nobody_attached_changes_nothing() {
+        let bus = MemoryBus::new();
+        bus.listen(ListenerId(9), &Topic::Everyone);
+        bus.unlisten(ListenerId(9), &Topic::Everyone);
+        bus.publish(signal(&Topic::Everyone, "nobody hears this"));
+    }
+
+    #[test]
+    fn a_panicking_listener_does_not_silence_its_thread() {
+        let bus = MemoryBus::new();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let writes = Arc::clone(&heard);
+        let id = bus.attach(Arc::new(Ear(move |envelope: &Arc<Envelope>| {
+            assert_ne!(name(envelope), "poison", "this panic is part of the test");
+            writes.lock().unwrap_or_else(PoisonError::into_inner).push(name(envelope));
+        })));
+        bus.listen(id, &Topic::Everyone);
+        let poison = std::panic::AssertUnwindSafe(|| bus.publish(signal(&Topic::Everyone, "poison")));
+        assert!(std::panic::catch_unwind(poison).is_err());
+        bus.publish(signal(&Topic::Everyone, "after"));
+        assert_eq!(*heard.lock().unwrap_or_else(PoisonError::into_inner), ["after"]);
+    }
+}

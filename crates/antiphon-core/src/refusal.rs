@@ -1,0 +1,98 @@
+//! Why something was not done.
+//!
+//! A [`Refusal`] is for the client: a stable code and one kind sentence. A [`Fault`] is for us: it is logged once at the
+//! edge and shown outside as "internal".
+
+use std::borrow::Cow;
+
+/// Stable reasons. A dialect turns each into its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The payload is not what the event needs.
+    Invalid,
+    /// No credential was sent.
+    Unauthenticated,
+    /// The credential sent is not known.
+    BadCredential,
+    /// An id in the payload is not the sender's.
+    Forbidden,
+    /// It does not exist, or it is not yours: the two look the same.
+    NotFound,
+    /// Too often.
+    RateLimited {
+        /// When to try again, in milliseconds.
+        retry_after: u64,
+    },
+    /// The plan's monthly allowance is used up.
+    OverQuota {
+        /// How many were used.
+        current: u64,
+        /// How many the plan allows.
+        limit: u64,
+    },
+    /// Too much at once.
+    TooLarge,
+    /// Something here failed; nothing was done.
+    Internal,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The stable reason.
+    pub code: Code,
+    /// One kind sentence.
+    pub message: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal with `code` that says `message`.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The payload is not what the event needs; `message` says what is.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Invalid, message)
+    }
+
+    /// It does not exist, or it is not yours.
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::NotFound, message)
+    }
+
+    /// An id in the payload is not the sender's.
+    pub fn forbidden() -> Self {
+        Self::new(Code::Forbidden, "The id in this message is not yours.")
+    }
+
+    /// Something here failed. What it was stays in the log.
+    pub fn internal() -> Self {
+        Self::new(Code::Internal, "Something failed here. Nothing was stored; please try again.")
+    }
+}
+
+/// Something that should work did not. Never shown to a client.
+#[derive(Debug, thiserror::Error)]
+#[error("{context}")]
+pub struct Fault {
+    context: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault that nothing else caused.
+    pub fn new(context: impl Into<String>) -> Self {
+        Self { context: context.into(), source: None }
+    }
+
+    /// A fault while doing `context`, caused by `source`.
+    pub fn because(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { context: context.into(), source: Some(source.into()) }
+    }
+}

@@ -1,0 +1,25 @@
+//! Where events go.
+//!
+//! A topic is what others call a room, in the core's own words. Dialects translate room names into topics; the hub keeps
+//! who listens.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, ConversationId, PersonId};
+
+/// A place that events are published to and that connections listen to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Topic {
+    /// Everybody who is connected.
+    Everyone,
+    /// All connections of one person.
+    Person(PersonId),
+    /// Whoever watches one agent.
+    Agent(AgentId),
+    /// Whoever listens to one conversation.
+    Conversation(ConversationId),
+    /// A place with no rules of its own, for [`Signal`](crate::event::Signal)s.
+    Named(Arc<str>),
+}
