@@ -1,0 +1,282 @@
+//! What can be configured, with every default beside it.
+//!
+//! The file is TOML. An unknown key is refused with the names that are known at that place. Nothing here does anything:
+//! `wiring` reads it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::models;
+
+/// The whole configuration of one server process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The process itself.
+    pub server: Server,
+    /// Ports, and what is served on each.
+    #[serde(rename = "listener")]
+    pub listeners: Vec<Listener>,
+    /// How much of everything.
+    pub limits: Limits,
+    /// The embedded database.
+    pub store: Store,
+    /// Who answers.
+    pub model: models::Settings,
+    /// Plans to create or replace at start-up, by name.
+    #[serde(rename = "plan")]
+    pub plans: BTreeMap<String, Plan>,
+}
+
+/// The process itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// How many cores serve connections, one runtime each; 0 means all that the machine has. Default: 0.
+    pub cores: usize,
+    /// Where data is kept. Default: `data`.
+    pub data: PathBuf,
+    /// Over how many milliseconds a graceful stop spreads the closing of connections. Default: 20000.
+    pub drain: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { cores: 0, data: PathBuf::from("data"), drain: 20_000 }
+    }
+}
+
+/// A port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port, `127.0.0.1:3000`. Port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Serves TLS with these files; without them the port is plain and TLS ends at a proxy.
+    pub tls: Option<Tls>,
+    /// What is served, each on its own path.
+    #[serde(rename = "mount", default)]
+    pub mounts: Vec<Mount>,
+}
+
+/// Files of a TLS identity, PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// A path on a port: Engine.IO's numbers and the dialects spoken there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// The path, with or without a slash at the end: both are served.
+    pub path: String,
+    /// Dialects by name; a CONNECT goes to the first that accepts it.
+    pub dialects: Vec<String>,
+    /// Milliseconds between pings. Default: 25000.
+    #[serde(default = "ping_interval")]
+    pub ping_interval: u64,
+    /// Milliseconds to wait for a pong. Default: 20000.
+    #[serde(default = "ping_timeout")]
+    pub ping_timeout: u64,
+    /// Largest message in bytes, over either transport. Default: 1000000.
+    #[serde(default = "max_payload")]
+    pub max_payload: usize,
+    /// Milliseconds a connection has to CONNECT to a namespace. Default: 10000.
+    #[serde(default = "ten_seconds")]
+    pub connect_timeout: u64,
+    /// Milliseconds an upgrade to WebSocket may take. Default: 10000.
+    #[serde(default = "ten_seconds")]
+    pub upgrade_timeout: u64,
+    /// Origins that browsers may connect from besides the mount's own; `*` allows any, then without browser credentials.
+    #[serde(default)]
+    pub origins: Vec<String>,
+}
+
+fn ping_interval() -> u64 {
+    25_000
+}
+
+fn ping_timeout() -> u64 {
+    20_000
+}
+
+fn max_payload() -> usize {
+    1_000_000
+}
+
+fn ten_seconds() -> u64 {
+    10_000
+}
+
+/// How much of everything a client may use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes that may wait for one connection before it is closed. Default: 1048576.
+    pub outbox: usize,
+    /// Milliseconds one write may stall before the connection is closed. Default: 10000.
+    pub write_stall: u64,
+    /// Milliseconds for the head of an HTTP request to arrive, and for its body. Default: 10000.
+    pub request: u64,
+    /// Open connections on the whole server; more are answered 503. Default: 100000.
+    pub connections: usize,
+    /// Attachments of one Socket.IO packet. Default: 10.
+    pub attachments: usize,
+    /// Nesting of JSON in a packet. Default: 64.
+    pub depth: usize,
+    /// Bytes of an event's name. Default: 256.
+    pub event_name: usize,
+    /// Topics one socket may listen to. Default: 64.
+    pub rooms: usize,
+    /// Namespaces of one connection. Default: 8.
+    pub namespaces: usize,
+    /// Answers of agents that may wait in one conversation. Default: 16.
+    pub waiting_replies: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            outbox: 1 << 20,
+            write_stall: 10_000,
+            request: 10_000,
+            connections: 100_000,
+            attachments: 10,
+            depth: 64,
+            event_name: 256,
+            rooms: 64,
+            namespaces: 8,
+            waiting_replies: 16,
+        }
+    }
+}
+
+/// The embedded database.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Keep everything in memory and forget it at the end. Default: false.
+    pub ephemeral: bool,
+    /// When a commit counts as durable. Default: `full`.
+    pub synchronous: Synchronous,
+}
+
+/// When a commit counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// Flushed to the disk at every commit: survives the loss of power.
+    #[default]
+    Full,
+    /// Handed to the operating system: survives the death of the process, not of the machine.
+    Normal,
+}
+
+/// What a plan allows; a number that is left out is unlimited.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Connections per person and minute.
+    pub connections_per_minute: Option<u32>,
+    /// Messages per person and calendar month (UTC).
+    pub messages_per_month: Option<u64>,
+    /// Agents per person.
+    pub agents: Option<u32>,
+}
+
+impl Config {
+    /// Reads a file. The error names the file, the line, and what was expected there.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        config.check().with_context(|| format!("in {}", path.display()))?;
+        Ok(config)
+    }
+
+    /// Looks for settings that cannot work together.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.listeners.is_empty(), "there is no [[listener]]: nothing would be served");
+        for listener in &self.listeners {
+            let mut paths = Vec::new();
+            for mount in &listener.mounts {
+                let path = mount.path.trim_end_matches('/');
+                anyhow::ensure!(
+                    path.starts_with('/') && !path.contains(['?', '#']),
+                    "mount path {:?} must start with a slash and hold no query",
+                    mount.path
+                );
+                anyhow::ensure!(
+                    !paths.contains(&path),
+                    "two mounts on {} share the path {path}",
+                    listener.address
+                );
+                paths.push(path);
+                anyhow::ensure!(!mount.dialects.is_empty(), "mount {path} names no dialects");
+                anyhow::ensure!(
+                    mount.ping_interval >= 100 && mount.ping_timeout >= 100,
+                    "mount {path}: ping_interval and ping_timeout are milliseconds, at least 100"
+                );
+                anyhow::ensure!(
+                    (1_000..=100_000_000).contains(&mount.max_payload),
+                    "mount {path}: max_payload lies between 1000 and 100000000 bytes"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The drain time of a graceful stop.
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.server.drain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        let config: Config = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_mount_has_the_defaults_of_the_reference() {
+        let config = parse(
+            "[[listener]]\naddress = '127.0.0.1:0'\n[[listener.mount]]\npath = '/socket.io'\ndialects = ['chat']",
+        )
+        .unwrap();
+        let mount = &config.listeners[0].mounts[0];
+        assert_eq!((mount.ping_interval, mount.ping_timeout, mount.max_payload), (25_000, 20_000, 1_000_000));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_known_ones() {
+        let error = parse("[server]\ncoers = 2").unwrap_err().to_string();
+        assert!(error.contains("coers") && error.contains("cores"), "{error}");
+    }
+
+    #[test]
+    fn two_mounts_cannot_share_a_path() {
+        let mount = "[[listener.mount]]\npath = '/a'\ndialects = ['chat']\n";
+        let error = parse(&format!("[[listener]]\naddress = '127.0.0.1:0'\n{mount}{mount}")).unwrap_err();
+        assert!(error.to_string().contains("share the path /a"), "{error}");
+    }
+
+    #[test]
+    fn a_config_without_listeners_is_refused() {
+        assert!(parse("").is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! One runtime per core, and what lives on it.
+//!
+//! A connection belongs to one core for life; its socket, its session and the commands it carries run there. Between cores
+//! go whole mailboxes ([`Mailbox`]), never single wake-ups.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use antiphon_core::dialect::Out;
+use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::ListenerId;
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::hub::{Mail, Mailbox, Rooms};
+use crate::session::{Connection, Socket};
+use crate::shared::Shared;
+use crate::transport::polling;
+use crate::wheel::Wheel;
+
+/// Bytes that one read may bring. Shared by all connections of a core, so that an idle one keeps no buffer.
+const SCRATCH: usize = 64 * 1024;
+
+/// Everything that lives on one core.
+pub(crate) struct Core {
+    pub(crate) index: u16,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) listener: ListenerId,
+    pub(crate) connections: RefCell<Slab<Rc<Connection>>>,
+    pub(crate) sockets: RefCell<Slab<Rc<Socket>>>,
+    pub(crate) rooms: RefCell<Rooms>,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    pub(crate) out: RefCell<Out>,
+    wheel: RefCell<Wheel>,
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    spare: RefCell<Vec<Rc<Connection>>>,
+    generation: Cell<u32>,
+    started: Instant,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+impl Core {
+    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+        let mailbox = shared.mailboxes[usize::from(index)].clone();
+        let listener = shared.app.ports().bus.attach(mailbox.clone());
+        let core = Rc::new(Self {
+            index,
+            shared,
+            mailbox,
+            listener,
+            connections: RefCell::default(),
+            sockets: RefCell::default(),
+            rooms: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            out: RefCell::default(),
+            wheel: RefCell::default(),
+            dirty: RefCell::default(),
+            spare: RefCell::default(),
+            generation: Cell::new(0),
+            started: Instant::now(),
+        });
+        HERE.with(|here| *here.borrow_mut() = Some(core.clone()));
+        core
+    }
+
+    /// The core whose thread this is, if it is one.
+    pub(crate) fn here() -> Option<Rc<Self>> {
+        HERE.with(|here| here.borrow().clone())
+    }
+
+    /// Lets go of the core at the end of its thread.
+    pub(crate) fn forget() {
+        HERE.with(|here| here.borrow_mut().take());
+    }
+
+    /// Monotonic milliseconds since the core started.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A number that no other connection or socket of this core had lately.
+    pub(crate) fn next_generation(&self) -> u32 {
+        let next = self.generation.get().wrapping_add(1);
+        self.generation.set(next);
+        next
+    }
+
+    /// The socket with this id, unless it is gone.
+    pub(crate) fn socket(&self, id: ConnectionId) -> Option<Rc<Socket>> {
+        let sockets = self.sockets.borrow();
+        let socket = sockets.get(id.slot as usize)?;
+        (socket.id() == id).then(|| socket.clone())
+    }
+
+    /// Has `connection` written out at the end of this turn.
+    pub(crate) fn mark_dirty(&self, connection: Rc<Connection>) {
+        let mut dirty = self.dirty.borrow_mut();
+        if dirty.is_empty() {
+            self.mailbox.wake();
+        }
+        dirty.push(connection);
+    }
+
+    /// Has `connection` looked at when `at` has come (milliseconds of [`Core::now`]).
+    pub(crate) fn look_again(&self, connection: &Connection, at: u64) {
+        if connection.schedule(at) {
+            self.wheel.borrow_mut().insert(at, connection.key());
+        }
+    }
+
+    /// Runs until told to stop: each turn takes what came in, hands it on, and writes everything that is to be written.
+    pub(crate) async fn run(self: Rc<Self>) {
+        let wheel = tokio::task::spawn_local(self.clone().turn_wheel());
+        loop {
+            self.mailbox.woken().await;
+            if self.turn() == Turn::Last {
+                break;
+            }
+        }
+        wheel.abort();
+    }
+
+    fn turn(self: &Rc<Self>) -> Turn {
+        let mut turn = Turn::More;
+        for mail in self.mailbox.take() {
+            match mail {
+                Mail::Event(envelope) => self.deliver(&envelope),
+                Mail::Join(connection, topic) => {
+                    self.join(connection, &topic);
+                }
+                Mail::Leave(connection, topic) => self.leave(connection, &topic),
+                Mail::Accepted(stream, port) => port.serve_std(self, stream),
+                Mail::Polling(request) => polling::handle(self, request),
+                Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
+                Mail::Drain(over) => {
+                    tokio::task::spawn_local(self.clone().drain(over));
+                }
+                Mail::Stop => turn = Turn::Last,
+            }
+        }
+        self.flush();
+        turn
+    }
+
+    fn flush(self: &Rc<Self>) {
+        // The two lists change places, so that neither is allocated again and writing may mark connections dirty.
+        let mut batch = self.spare.take();
+        std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
+        for connection in batch.drain(..) {
+            connection.flush(self);
+        }
+        *self.spare.borrow_mut() = batch;
+    }
+
+    async fn turn_wheel(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(Wheel::TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut due = Vec::new();
+        loop {
+            ticks.tick().await;
+            let now = self.now();
+            self.wheel.borrow_mut().advance(now, &mut due);
+            for (at, key) in due.drain(..) {
+                let connection = self.connections.borrow().get(key.slot as usize).cloned();
+                if let Some(connection) = connection.filter(|c| c.key() == key && c.is_scheduled(at)) {
+                    connection.look(&self, now);
+                }
+            }
+        }
+    }
+
+    /// Closes every connection's transport, spread over `over`, so that clients come back one after the other.
+    async fn drain(self: Rc<Self>, over: std::time::Duration) {
+        let all: Vec<_> = self.connections.borrow().iter().map(|(_, c)| c.clone()).collect();
+        let pause = over.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
+        let mut at = Instant::now();
+        for connection in all {
+            connection.close(&self, crate::session::Closing::Draining);
+            at += pause;
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = self.shared.hurried() => {}
+            }
+        }
+        self.shared.drained();
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Turn {
+    More,
+    Last,
+}

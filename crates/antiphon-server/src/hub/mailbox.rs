@@ -1,0 +1,116 @@
+//! How a core hears of anything from outside it.
+//!
+//! A locked vector per core, woken only when it was empty: a broadcast to ten thousand connections on four cores is four
+//! letters. The bus sees each mailbox as one listener.
+
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use antiphon_core::event::Envelope;
+use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::{Audience, Listener};
+use antiphon_core::topic::Topic;
+use tokio::sync::Notify;
+
+use crate::cores::Core;
+use crate::listen::Port;
+use crate::transport::polling;
+
+/// What can arrive.
+pub(crate) enum Mail {
+    /// An event for somebody on this core.
+    Event(Arc<Envelope>),
+    /// A connection of this core is to hear a topic.
+    Join(ConnectionId, Topic),
+    /// A connection of this core is no longer to hear a topic.
+    Leave(ConnectionId, Topic),
+    /// A connection was accepted and dealt to this core.
+    Accepted(TcpStream, Arc<Port>),
+    /// A polling request for a session of this core.
+    Polling(polling::Request),
+    /// A WebSocket that wants to take over a polling session of this core.
+    Upgrade(polling::Upgrade),
+    /// Close every connection, spread over this time.
+    Drain(Duration),
+    /// This was the last turn.
+    Stop,
+}
+
+/// Letters for one core.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    letters: Mutex<Vec<Mail>>,
+    bell: Notify,
+}
+
+impl Mailbox {
+    /// Leaves a letter. Never blocks for longer than a push.
+    pub(crate) fn post(&self, mail: Mail) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = letters.is_empty();
+        letters.push(mail);
+        drop(letters);
+        if was_empty {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Asks for a turn without leaving a letter.
+    pub(crate) fn wake(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Waits until there is something to do.
+    pub(crate) async fn woken(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many letters wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+impl Listener for Mailbox {
+    fn deliver(&self, envelope: &Arc<Envelope>) {
+        self.post(Mail::Event(envelope.clone()));
+    }
+}
+
+/// The audience of this node: all cores together.
+pub(crate) struct Hub {
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+impl Hub {
+    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox>>) -> Self {
+        Self { mailboxes }
+    }
+}
+
+impl Audience for Hub {
+    fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
+        // A command runs on the core of the connection it came from, so this is the usual road.
+        if let Some(core) = Core::here().filter(|core| core.index == connection.core) {
+            return core.join(connection, topic);
+        }
+        if let Some(mailbox) = self.mailboxes.get(usize::from(connection.core)) {
+            mailbox.post(Mail::Join(connection, topic.clone()));
+        }
+        true
+    }
+
+    fn leave(&self, connection: ConnectionId, topic: &Topic) {
+        if let Some(core) = Core::here().filter(|core| core.index == connection.core) {
+            core.leave(connection, topic);
+        } else if let Some(mailbox) = self.mailboxes.get(usize::from(connection.core)) {
+            mailbox.post(Mail::Leave(connection, topic.clone()));
+        }
+    }
+}

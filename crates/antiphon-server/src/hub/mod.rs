@@ -1,0 +1,15 @@
+//! Who listens where, and how an event reaches them.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`mailbox`] | how a core hears of anything from outside it |
+//! | [`rooms`] | topic → members on this core, and the fan-out |
+//! | [`outbox`] | what waits for one connection |
+
+mod mailbox;
+mod outbox;
+mod rooms;
+
+pub(crate) use mailbox::{Hub, Mail, Mailbox};
+pub(crate) use outbox::{Full, Outbox, Queued};
+pub(crate) use rooms::{Rooms, Seat};

@@ -1,0 +1,162 @@
+//! Topic → members on this core, and the fan-out.
+//!
+//! Members are grouped by voice (dialect and namespace): each voice present renders an event once, the packet is encoded
+//! once into a finished frame, and every outbox gets a cheap clone. Members are handles, never ids to be looked up.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use antiphon_core::event::{Envelope, Event};
+use antiphon_core::ids::ConnectionId;
+use antiphon_core::topic::Topic;
+use antiphon_wire::socket::Encoded;
+use smallvec::SmallVec;
+
+use crate::cores::Core;
+use crate::mount::VoiceId;
+use crate::session::{Connection, Socket};
+
+/// The rooms of one core.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    by_topic: HashMap<Topic, Rc<Room>, foldhash::fast::RandomState>,
+}
+
+/// Who listens to one topic here.
+pub(crate) struct Room {
+    topic: Topic,
+    groups: RefCell<SmallVec<[Group; 1]>>,
+}
+
+/// Members that are spoken to in the same words.
+struct Group {
+    voice: VoiceId,
+    members: Vec<Member>,
+}
+
+struct Member {
+    connection: Rc<Connection>,
+    slot: u32,
+}
+
+/// A socket's place in a room, so that leaving needs no search.
+pub(crate) struct Seat {
+    room: Rc<Room>,
+    position: Cell<u32>,
+}
+
+impl Core {
+    /// `connection` hears `topic` from now on. `false` when it is gone or has too many topics.
+    pub(crate) fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
+        let Some(socket) = self.socket(connection) else { return false };
+        let mut seats = socket.seats.borrow_mut();
+        if seats.iter().any(|seat| seat.room.topic == *topic) {
+            return true;
+        }
+        if seats.len() >= self.shared.limits.rooms {
+            return false;
+        }
+        let room = self.room(topic);
+        let mut groups = room.groups.borrow_mut();
+        let index = groups.iter().position(|group| group.voice == socket.voice).unwrap_or_else(|| {
+            groups.push(Group { voice: socket.voice, members: Vec::new() });
+            groups.len() - 1
+        });
+        let members = &mut groups[index].members;
+        let position = Cell::new(u32::try_from(members.len()).expect("fewer connections than 2^32"));
+        members.push(Member { connection: socket.connection.clone(), slot: connection.slot });
+        drop(groups);
+        seats.push(Seat { room, position });
+        true
+    }
+
+    /// `connection` no longer hears `topic`.
+    pub(crate) fn leave(&self, connection: ConnectionId, topic: &Topic) {
+        let Some(socket) = self.socket(connection) else { return };
+        let index = socket.seats.borrow().iter().position(|seat| seat.room.topic == *topic);
+        if let Some(index) = index {
+            let seat = socket.seats.borrow_mut().swap_remove(index);
+            self.vacate(&socket, seat);
+        }
+    }
+
+    /// `socket` no longer hears anything.
+    pub(crate) fn leave_all(&self, socket: &Socket) {
+        let seats = std::mem::take(&mut *socket.seats.borrow_mut());
+        for seat in seats {
+            self.vacate(socket, seat);
+        }
+    }
+
+    fn room(&self, topic: &Topic) -> Rc<Room> {
+        let mut rooms = self.rooms.borrow_mut();
+        if let Some(room) = rooms.by_topic.get(topic) {
+            return room.clone();
+        }
+        let room = Rc::new(Room { topic: topic.clone(), groups: RefCell::default() });
+        rooms.by_topic.insert(topic.clone(), room.clone());
+        self.shared.app.ports().bus.listen(self.listener, topic);
+        room
+    }
+
+    fn vacate(&self, socket: &Socket, seat: Seat) {
+        let mut groups = seat.room.groups.borrow_mut();
+        let Some(index) = groups.iter().position(|group| group.voice == socket.voice) else { return };
+        let group = &mut groups[index];
+        let position = seat.position.get();
+        group.members.swap_remove(position as usize);
+        if let Some(moved) = group.members.get(position as usize) {
+            // Whoever was last sits here now and must know it.
+            if let Some(neighbour) = self.sockets.borrow().get(moved.slot as usize) {
+                let seats = neighbour.seats.borrow();
+                if let Some(theirs) = seats.iter().find(|theirs| Rc::ptr_eq(&theirs.room, &seat.room)) {
+                    theirs.position.set(position);
+                }
+            }
+        }
+        if group.members.is_empty() {
+            groups.remove(index);
+        }
+        if groups.is_empty() {
+            self.rooms.borrow_mut().by_topic.remove(&seat.room.topic);
+            self.shared.app.ports().bus.unlisten(self.listener, &seat.room.topic);
+        }
+    }
+
+    /// Hands one event to everybody here who listens to its topic.
+    pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>) {
+        let room = self.rooms.borrow().by_topic.get(&envelope.topic).cloned();
+        let Some(room) = room else { return };
+        let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());
+        let delivery = envelope.event.delivery();
+        for group in room.groups.borrow().iter() {
+            for frame in self.render(group.voice, &envelope.event) {
+                for member in &group.members {
+                    if except.is_none_or(|id| id.slot != member.slot) {
+                        member.connection.push_event(self, &frame, delivery, group.voice, envelope);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `event` in the words of `voice`, as finished frames. Nothing if that dialect does not say it.
+    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[Encoded; 2]> {
+        let voice = self.shared.voice(voice);
+        let mut out = self.out.borrow_mut();
+        out.clear();
+        // A fault in one dialect must not stop the delivery of everything else on this core.
+        let said = catch_unwind(AssertUnwindSafe(|| voice.dialect.outbound(event, &mut out)));
+        if said.is_err() {
+            tracing::error!(
+                dialect = voice.dialect.name(),
+                "rendering an event panicked; it is not delivered"
+            );
+            return SmallVec::new();
+        }
+        out.events().map(|(name, args)| Encoded::event(voice.namespace, None, name, args, &[])).collect()
+    }
+}

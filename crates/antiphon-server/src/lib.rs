@@ -1,0 +1,38 @@
+//! Antiphon's server: sockets, the embedded database, models, HTTP, and the wiring between them.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`config`] | what can be configured |
+//! | [`wiring`] | which implementation stands behind each port; start and stop |
+//! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
+//! | `mount`, `shared` | what is served where; what all cores share |
+//! | `transport` | sockets drive a wire session |
+//! | `session` | packet → dialect → app → reply |
+//! | `hub` | topic → who listens here; fan-out; outbox |
+//! | `auth` | credentials → actor |
+//! | [`sqlite`] | the embedded database behind the `Store` port |
+//! | [`models`] | who answers, behind the `Model` port |
+//! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
+//! | [`import`], [`history`] | the operator's way in and out |
+
+mod auth;
+pub mod config;
+pub mod conformance;
+mod cores;
+pub mod demo;
+pub mod history;
+mod hub;
+pub mod import;
+mod listen;
+pub mod models;
+mod mount;
+mod seed;
+mod session;
+mod shared;
+pub mod sqlite;
+pub mod telemetry;
+mod transport;
+mod wheel;
+pub mod wiring;
+
+pub use shared::Reading;

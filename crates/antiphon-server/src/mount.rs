@@ -1,0 +1,81 @@
+//! What is served on a path: Engine.IO's numbers, who may ask, and the dialects in order.
+
+use std::sync::Arc;
+
+use antiphon_core::dialect::Dialect;
+use antiphon_wire::Limits;
+use antiphon_wire::engine::Timing;
+
+use crate::config;
+use crate::transport::origin::Origins;
+
+/// A mount, ready to serve.
+pub(crate) struct Mount {
+    /// The path without a slash at its end.
+    pub(crate) path: String,
+    pub(crate) serves: Serves,
+    /// The dialects that a CONNECT is offered to, in order.
+    pub(crate) voices: Vec<VoiceId>,
+    pub(crate) timing: Timing,
+    /// Milliseconds.
+    pub(crate) connect_timeout: u64,
+    /// Milliseconds.
+    pub(crate) upgrade_timeout: u64,
+    pub(crate) limits: Limits,
+    pub(crate) origins: Origins,
+}
+
+/// Which layer a mount ends at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Socket.IO: dialects.
+    Sockets,
+    /// Engine.IO: messages are sent back (conformance).
+    Engine,
+    /// WebSocket: messages are sent back (conformance).
+    Frames,
+}
+
+/// Names a [`Voice`] of this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VoiceId(pub(crate) u8);
+
+/// A dialect in one of its namespaces. Whoever shares a voice hears the same bytes.
+pub(crate) struct Voice {
+    pub(crate) dialect: Arc<dyn Dialect>,
+    pub(crate) namespace: &'static str,
+}
+
+impl Mount {
+    /// From its configuration; `voices` are those of its dialects.
+    pub(crate) fn new(
+        mount: &config::Mount,
+        limits: &config::Limits,
+        serves: Serves,
+        voices: Vec<VoiceId>,
+    ) -> Self {
+        Self {
+            path: mount.path.trim_end_matches('/').to_owned(),
+            serves,
+            voices,
+            timing: Timing { ping_interval: mount.ping_interval, ping_timeout: mount.ping_timeout },
+            connect_timeout: mount.connect_timeout,
+            upgrade_timeout: mount.upgrade_timeout,
+            limits: Limits {
+                payload: mount.max_payload,
+                attachments: limits.attachments,
+                depth: limits.depth,
+                event_name: limits.event_name,
+                rooms: limits.rooms,
+                namespaces: limits.namespaces,
+                ..Limits::default()
+            },
+            origins: Origins::new(&mount.origins),
+        }
+    }
+
+    /// Whether clients must CONNECT here.
+    pub(crate) fn serves_sockets(&self) -> bool {
+        self.serves == Serves::Sockets
+    }
+}

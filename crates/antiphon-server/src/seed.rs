@@ -1,0 +1,89 @@
+//! What exists before anybody comes: the documented plans, and in demo mode what the documents' snippets name.
+
+use antiphon_core::actor::{Person, Plan};
+use antiphon_core::agents::Agent;
+use antiphon_core::ids::{AgentId, PersonId, Timestamp};
+use antiphon_core::ports::Store;
+use anyhow::Context as _;
+
+use crate::auth::keys;
+use crate::config;
+
+/// Creates the documented plans that do not exist yet, and those of the configuration.
+pub(crate) async fn plans(store: &dyn Store, config: &config::Config) -> anyhow::Result<()> {
+    let documented = [
+        ("free", Some(10), Some(100), Some(2)),
+        ("pro", Some(100), Some(5_000), Some(20)),
+        ("enterprise", Some(1_000), None, None),
+    ];
+    for (name, connections_per_minute, messages_per_month, agents) in documented {
+        if store.plan(name).await?.is_none() {
+            let name = name.to_owned();
+            store.put_plan(&Plan { name, connections_per_minute, messages_per_month, agents }).await?;
+        }
+    }
+    for (name, plan) in &config.plans {
+        let plan = Plan {
+            name: name.clone(),
+            connections_per_minute: plan.connections_per_minute,
+            messages_per_month: plan.messages_per_month,
+            agents: plan.agents,
+        };
+        store.put_plan(&plan).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a store that knows a credential which everybody can read in the documents.
+pub(crate) async fn refuse_placeholders(store: &dyn Store) -> anyhow::Result<()> {
+    for key in keys::PLACEHOLDERS {
+        let known = store.person_by_key(&keys::hash(key)).await?;
+        anyhow::ensure!(
+            known.is_none(),
+            "the data directory accepts the documents' placeholder {key:?} as a key; it was used in demo mode. \
+             Choose another directory under [server] data, or start with --demo"
+        );
+    }
+    Ok(())
+}
+
+const PEOPLE: [(&str, &str, &str); 2] =
+    [("user-123", "enterprise", "your-api-key"), ("user-456", "pro", "your-api-key-456")];
+
+/// Id, owner, name, kind, personality, tone.
+const AGENTS: [[&str; 6]; 5] = [
+    ["agent-123", "user-123", "Eliza", "companion", "attentive and calm", "kind"],
+    ["luna", "user-123", "Luna", "companion", "sweet and caring", "warm"],
+    ["aiko", "user-123", "Aiko", "companion", "proud, and kinder than she says", "teasing"],
+    ["mia", "user-123", "Mia", "companion", "playful and curious", "bright"],
+    ["agent-456", "user-456", "Ada", "assistant", "precise and patient", "plain"],
+];
+
+/// Creates the people, keys and agents that the documents' snippets name.
+pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()> {
+    for (id, plan, key) in PEOPLE {
+        let id = PersonId::parse(id).context("a person of the demo")?;
+        if store.person(&id).await?.is_none() {
+            store.put_person(&Person { id: id.clone(), plan: plan.to_owned(), created_at: now }).await?;
+        }
+        store.put_key(&keys::record(key, id, now)).await?;
+    }
+    for [id, owner, name, kind, personality, tone] in AGENTS {
+        let id = AgentId::parse(id).context("an agent of the demo")?;
+        if store.agent(&id).await?.is_none() {
+            let agent = Agent {
+                id,
+                owner: PersonId::parse(owner).context("the owner of an agent of the demo")?,
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                personality: personality.to_owned(),
+                purpose: "to show what this server does".to_owned(),
+                tone: tone.to_owned(),
+                visibility: "private".to_owned(),
+                created_at: now,
+            };
+            store.put_agent(&agent).await?;
+        }
+    }
+    Ok(())
+}

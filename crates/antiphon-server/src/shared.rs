@@ -1,0 +1,276 @@
+//! What all cores share: the app, who may come in, where sessions are, and how many of everything there were.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use antiphon_core::app::App;
+use antiphon_core::ids::Timestamp;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use tokio::sync::{Notify, watch};
+
+use crate::auth::Doorkeeper;
+use crate::config::Limits;
+use crate::hub::Mailbox;
+use crate::mount::{Voice, VoiceId};
+use crate::session::Closing;
+use crate::transport::polling::Address;
+
+/// Letters that may wait for a core before everybody else slows down for it.
+const HIGH_WATER: usize = 65_536;
+
+/// What all cores share.
+pub(crate) struct Shared {
+    pub(crate) app: Arc<App>,
+    pub(crate) auth: Doorkeeper,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    /// Sessions that a polling request may name.
+    pub(crate) sessions: papaya::HashMap<Box<str>, Address, foldhash::fast::RandomState>,
+    pub(crate) voices: Vec<Voice>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) demo: bool,
+    pub(crate) life: Life,
+    open: AtomicUsize,
+    next: AtomicUsize,
+}
+
+/// How the end of the server is told.
+#[derive(Default)]
+pub(crate) struct Life {
+    stopping: watch::Sender<bool>,
+    hurrying: watch::Sender<bool>,
+    drained: AtomicUsize,
+    drained_bell: Notify,
+    ready: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        app: Arc<App>,
+        auth: Doorkeeper,
+        mailboxes: Vec<Arc<Mailbox>>,
+        voices: Vec<Voice>,
+        limits: Limits,
+        demo: bool,
+    ) -> Self {
+        Self {
+            app,
+            auth,
+            mailboxes,
+            sessions: papaya::HashMap::default(),
+            voices,
+            limits,
+            counters: Counters::default(),
+            demo,
+            life: Life::default(),
+            open: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The voice with this id.
+    pub(crate) fn voice(&self, id: VoiceId) -> &Voice {
+        &self.voices[usize::from(id.0)]
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.app.ports().clock.now()
+    }
+
+    /// 120 random bits in 20 characters: a session or socket id.
+    pub(crate) fn random_id(&self) -> String {
+        let mut bytes = [0; 15];
+        getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Which core gets the next connection.
+    pub(crate) fn next_core(&self) -> usize {
+        self.next.fetch_add(1, Relaxed) % self.mailboxes.len()
+    }
+
+    /// Whether one more connection may be opened.
+    pub(crate) fn may_open(&self) -> bool {
+        self.is_ready() && self.open.load(Relaxed) < self.limits.connections
+    }
+
+    pub(crate) fn count_connection(&self) {
+        self.open.fetch_add(1, Relaxed);
+        self.counters.opened.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn uncount_connection(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Waits while some core is too far behind to be given more.
+    pub(crate) async fn breathe(&self) {
+        while self.mailboxes.len() > 1 && self.mailboxes.iter().any(|m| m.waiting() > HIGH_WATER) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    // ---- life and end ----
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.life.ready.store(ready, Relaxed);
+    }
+
+    /// Whether new connections are welcome.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.life.ready.load(Relaxed)
+    }
+
+    /// Tells everybody that the server stops.
+    pub(crate) fn stop(&self) {
+        self.set_ready(false);
+        self.life.stopping.send_replace(true);
+    }
+
+    /// Waits until the server stops.
+    pub(crate) async fn stopping(&self) {
+        let _ = self.life.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Hears of the stop, for parts that run until told to.
+    pub(crate) fn stop_signal(&self) -> watch::Receiver<bool> {
+        self.life.stopping.subscribe()
+    }
+
+    /// Cuts a drain short.
+    pub(crate) fn hurry(&self) {
+        self.life.hurrying.send_replace(true);
+    }
+
+    /// Waits until a drain is cut short.
+    pub(crate) async fn hurried(&self) {
+        let _ = self.life.hurrying.subscribe().wait_for(|hurrying| *hurrying).await;
+    }
+
+    /// Whether the drain was cut short.
+    pub(crate) fn is_hurried(&self) -> bool {
+        *self.life.hurrying.borrow()
+    }
+
+    /// One core has closed all its connections.
+    pub(crate) fn drained(&self) {
+        self.life.drained.fetch_add(1, Relaxed);
+        self.life.drained_bell.notify_one();
+    }
+
+    /// Waits until every core has closed all its connections.
+    pub(crate) async fn all_drained(&self) {
+        while self.life.drained.load(Relaxed) < self.mailboxes.len() {
+            self.life.drained_bell.notified().await;
+        }
+    }
+}
+
+/// How many of everything there were since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    too_slow: AtomicU64,
+    malformed: AtomicU64,
+    refused: AtomicU64,
+    foreign: AtomicU64,
+    unknown: AtomicU64,
+    unasked: AtomicU64,
+    dropped: AtomicU64,
+    joined: AtomicU64,
+    panicked: AtomicU64,
+}
+
+/// A reading of the server's counters, each since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections closed, for whatever reason.
+    pub closed: u64,
+    /// Of these, closed because the client did not keep up.
+    pub too_slow: u64,
+    /// Of these, closed because the client sent what none may send.
+    pub malformed: u64,
+    /// CONNECTs and events refused.
+    pub refused: u64,
+    /// Requests refused for their Origin.
+    pub foreign: u64,
+    /// Events that the dialect does not know.
+    pub unknown: u64,
+    /// Acknowledgements of nothing.
+    pub unasked: u64,
+    /// Volatile events dropped for want of room.
+    pub dropped: u64,
+    /// Pieces of answers joined for want of room.
+    pub joined: u64,
+    /// Handlers that panicked.
+    pub panicked: u64,
+}
+
+impl Counters {
+    pub(crate) fn closed(&self, why: Closing) {
+        self.closed.fetch_add(1, Relaxed);
+        match why {
+            Closing::TooSlow => self.too_slow.fetch_add(1, Relaxed),
+            Closing::Malformed(_) | Closing::Violation(..) | Closing::TooLarge | Closing::TooFast => {
+                self.malformed.fetch_add(1, Relaxed)
+            }
+            Closing::Peer | Closing::PingTimeout | Closing::ConnectTimeout | Closing::Draining => 0,
+        };
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn foreign(&self) {
+        self.foreign.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unknown(&self) {
+        self.unknown.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unasked(&self) {
+        self.unasked.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn joined(&self) {
+        self.joined.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panicked.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Reading {
+        Reading {
+            opened: self.opened.load(Relaxed),
+            closed: self.closed.load(Relaxed),
+            too_slow: self.too_slow.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            foreign: self.foreign.load(Relaxed),
+            unknown: self.unknown.load(Relaxed),
+            unasked: self.unasked.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            joined: self.joined.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Which statements a message needs: its position, its text, what it counts against and what it moves.
+
+use antiphon_core::conversation::{Message, Party};
+use antiphon_core::ids::{ConversationId, PersonId, Timestamp};
+use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage};
+use antiphon_core::refusal::Fault;
+use async_trait::async_trait;
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::SqliteStore;
+use super::agents::{put_relation, relation};
+use super::rows::{agent_id, conversation_id, count, message_id, person_id};
+
+#[async_trait]
+impl Conversations for SqliteStore {
+    async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault> {
+        let work = move |connection: &Connection| append(connection, message);
+        let committed = move |appended: &Appended| {
+            if let Appended::Stored { message, relation } = appended {
+                committed(message, relation);
+            }
+        };
+        self.writer.write("appending a message", work, committed).await
+    }
+
+    async fn history(
+        &self,
+        conversation: ConversationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, Fault> {
+        // No position lies beyond i64::MAX.
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.read("reading a conversation", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, conversation, seq, agent, person, author, text, at
+                 FROM messages WHERE conversation = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            statement.query_map(params![conversation.0.as_bytes(), after, limit], message)?.collect()
+        })
+        .await
+    }
+
+    async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read("reading the end of a conversation", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, conversation, seq, agent, person, author, text, at
+                 FROM messages WHERE conversation = ?1 ORDER BY seq DESC LIMIT ?2",
+            )?;
+            let newest_first = statement.query_map(params![conversation.0.as_bytes(), limit], message)?;
+            let mut messages = newest_first.collect::<rusqlite::Result<Vec<_>>>()?;
+            messages.reverse();
+            Ok(messages)
+        })
+        .await
+    }
+}
+
+/// Within the writer's transaction, so that everything here happens or nothing.
+fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended> {
+    if let Some(quota) = new.quota {
+        let current = sent(connection, &new.person, quota.month)?;
+        if let Some(limit) = quota.limit.filter(|limit| current >= *limit) {
+            return Ok(Appended::OverQuota { current, limit });
+        }
+        count_one(connection, &new.person, quota.month)?;
+    }
+
+    let message = Message {
+        id: new.id,
+        conversation: new.conversation,
+        seq: next_position(connection, new.conversation)?,
+        agent: new.agent,
+        person: new.person,
+        author: new.author,
+        text: new.text,
+        at: new.at,
+    };
+    insert(connection, &message)?;
+
+    let mut relation = relation(connection, &message.agent, &message.person)?;
+    if let Some(delta) = new.moves {
+        relation = relation.moved(delta);
+        put_relation(connection, &message.agent, &message.person, &relation)?;
+    }
+    Ok(Appended::Stored { message, relation })
+}
+
+fn sent(connection: &Connection, person: &PersonId, month: i32) -> rusqlite::Result<u64> {
+    let mut statement =
+        connection.prepare_cached("SELECT messages FROM usage WHERE person = ?1 AND month = ?2")?;
+    let sent = statement.query_row(params![person.as_str(), month], |row| count(row, 0));
+    Ok(sent.optional()?.unwrap_or(0))
+}
+
+fn count_one(connection: &Connection, person: &PersonId, month: i32) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO usage (person, month, messages) VALUES (?1, ?2, 1)
+         ON CONFLICT (person, month) DO UPDATE SET messages = messages + 1",
+    )?;
+    statement.execute(params![person.as_str(), month]).map(drop)
+}
+
+fn next_position(connection: &Connection, conversation: ConversationId) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO conversations (id, last_seq) VALUES (?1, 1)
+         ON CONFLICT (id) DO UPDATE SET last_seq = last_seq + 1
+         RETURNING last_seq",
+    )?;
+    statement.query_row([conversation.0.as_bytes()], |row| count(row, 0))
+}
+
+fn insert(connection: &Connection, message: &Message) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO messages (id, conversation, seq, agent, person, author, text, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let columns = params![
+        message.id.0.as_bytes(),
+        message.conversation.0.as_bytes(),
+        // It came out of an INTEGER column just now, so it fits.
+        message.seq as i64,
+        message.agent.as_str(),
+        message.person.as_str(),
+        match message.author {
+            Party::Person => "person",
+            Party::Agent => "agent",
+        },
+        message.text,
+        message.at.0,
+    ];
+    statement.execute(columns).map(drop)
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        id: message_id(row, 0)?,
+        conversation: conversation_id(row, 1)?,
+        seq: count(row, 2)?,
+        agent: agent_id(row, 3)?,
+        person: person_id(row, 4)?,
+        author: match row.get_ref(5)?.as_str()? {
+            "person" => Party::Person,
+            "agent" => Party::Agent,
+            _ => return Err(FromSqlError::InvalidType.into()),
+        },
+        text: row.get(6)?,
+        at: Timestamp(row.get(7)?),
+    })
+}

@@ -1,0 +1,186 @@
+//! Which files there are, whose they are, and which version they have.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use antiphon_core::refusal::Fault;
+use refinery::{Migration, Runner};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::{Settings, Synchronous};
+
+/// A directory that is locked for as long as this lives.
+pub(super) struct Directory {
+    database: PathBuf,
+    settings: Settings,
+    /// Held, never read. The lock goes with it, however the process ends.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if there is none, and locks it against other servers.
+    pub(super) fn open(path: &Path, settings: &Settings) -> Result<Self, Fault> {
+        make_directory(path).map_err(|error| {
+            Fault::because(format!("making the data directory {}", path.display()), error)
+        })?;
+        let lock = lock(path)?;
+        let database = path.join("antiphon.db");
+        // SQLite gives its other files the permissions of this one, so it must not make it itself.
+        private(OpenOptions::new().create(true).append(true))
+            .open(&database)
+            .map_err(|error| Fault::because(format!("opening {}", database.display()), error))?;
+        Ok(Self { database, settings: settings.clone(), _lock: lock })
+    }
+
+    /// A connection that may write.
+    pub(super) fn connect(&self) -> Result<Connection, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        self.connect_with(flags, |connection| {
+            let mode: String =
+                connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+            if mode != "wal" {
+                tracing::warn!(
+                    mode,
+                    "the file system does not allow a write-ahead log: reads wait for writes"
+                );
+            }
+            connection.pragma_update(None, "foreign_keys", true)?;
+            connection.pragma_update(
+                None,
+                "synchronous",
+                match self.settings.synchronous {
+                    Synchronous::Full => "full",
+                    Synchronous::Normal => "normal",
+                },
+            )?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIBIBYTES)
+        })
+    }
+
+    /// A connection that cannot write.
+    pub(super) fn connect_reader(&self) -> Result<Connection, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        self.connect_with(flags, |_| Ok(()))
+    }
+
+    /// Brings the database to the newest schema.
+    pub(super) fn migrate(&self, mut connection: Connection) -> Result<Connection, Fault> {
+        let name = self.database.display();
+        let found = schema(&connection).map_err(|error| Fault::because(format!("reading {name}"), error))?;
+        if found > SCHEMA {
+            return Err(Fault::new(format!(
+                "{name} was written by a newer Antiphon: its schema is {found}, this one knows {SCHEMA}. Start the newer \
+                 version, or restore a backup from before the upgrade"
+            )));
+        }
+        migrations().and_then(|migrations| Runner::new(&migrations).run(&mut connection)).map_err(
+            |error| Fault::because(format!("bringing {name} from schema {found} to {SCHEMA}"), error),
+        )?;
+        Ok(connection)
+    }
+
+    /// Size of the write-ahead log in bytes; 0 when there is none.
+    pub(super) fn log_size(&self) -> u64 {
+        let mut log = self.database.clone().into_os_string();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Where the database is.
+    pub(super) fn database(&self) -> &Path {
+        &self.database
+    }
+
+    fn connect_with(
+        &self,
+        flags: OpenFlags,
+        set_up: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Connection, Fault> {
+        let open = || {
+            let connection = Connection::open_with_flags(&self.database, flags)?;
+            connection.busy_timeout(self.settings.busy_timeout.max(Duration::from_millis(1)))?;
+            connection.pragma_update(None, "trusted_schema", false)?;
+            connection.pragma_update(None, "cell_size_check", true)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
+            set_up(&connection)?;
+            Ok(connection)
+        };
+        open().map_err(|error: rusqlite::Error| {
+            Fault::because(format!("opening {}", self.database.display()), error)
+        })
+    }
+}
+
+/// The schema that this version writes.
+const SCHEMA: i64 = 1;
+
+/// After how many pages of log SQLite folds it into the database.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// The writer touches random places of a few indexes with each message; they are worth keeping at hand.
+const WRITER_CACHE_KIBIBYTES: i64 = 16 * 1024;
+
+/// More prepared statements than all of our modules have together.
+const STATEMENTS: usize = 64;
+
+fn migrations() -> Result<Vec<Migration>, refinery::Error> {
+    Ok(vec![Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?])
+}
+
+/// Which schema the database has; 0 when it is empty.
+fn schema(connection: &Connection) -> rusqlite::Result<i64> {
+    let history = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
+    if connection.query_row(history, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(0);
+    }
+    let newest: Option<i64> =
+        connection.query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))?;
+    Ok(newest.unwrap_or(0))
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // SQLite sees to it that files survive a power failure; that the directory does is up to us.
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, Fault> {
+    let path = directory.join("antiphon.lock");
+    let fault = |error: io::Error| Fault::because(format!("locking {}", path.display()), error);
+    let mut file = private(OpenOptions::new().create(true).truncate(false).read(true).write(true))
+        .open(&path)
+        .map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = io::read_to_string(&file).unwrap_or_default();
+            let holder = match holder.trim() {
+                "" => String::new(),
+                process => format!(" (process {process})"),
+            };
+            return Err(Fault::new(format!(
+                "the data directory {} is in use by another Antiphon{holder}. Stop it first, or choose another directory",
+                directory.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fault(error)),
+    }
+    // Only for the message above; the lock holds without it.
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fault)?;
+    Ok(file)
+}
+
+/// Made for its owner alone.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}

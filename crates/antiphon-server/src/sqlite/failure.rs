@@ -1,0 +1,75 @@
+//! Why a whole batch is not stored, and what that says about the disk.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use antiphon_core::refusal::Fault;
+use rusqlite::{Error, ErrorCode};
+
+/// Why a whole batch is not stored.
+#[derive(Debug)]
+pub(super) struct Failure {
+    doing: &'static str,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    /// A statement failed.
+    Statement(Error),
+    /// There was no connection to run one on.
+    Connection(Fault),
+}
+
+impl Failure {
+    /// A statement failed while `doing`.
+    pub(super) fn of(doing: &'static str, error: Error) -> Self {
+        Self { doing, cause: Cause::Statement(error) }
+    }
+
+    /// There was no connection to run a statement on.
+    pub(super) fn opening(fault: Fault) -> Self {
+        Self { doing: "opening the database again", cause: Cause::Connection(fault) }
+    }
+
+    /// What it was that failed.
+    pub(super) fn cause(&self) -> &(dyn StdError + 'static) {
+        match &self.cause {
+            Cause::Statement(error) => error,
+            Cause::Connection(fault) => fault,
+        }
+    }
+
+    /// Whether the disk, or what is on it, is not what it should be.
+    pub(super) fn disk_failed(&self) -> bool {
+        matches!(&self.cause, Cause::Statement(error) if disk_failed(error))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.doing)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.cause())
+    }
+}
+
+/// Whether this error says that the disk, or what is on it, is not what it should be. A full disk is not among them: it takes
+/// back what it could not take, and what it has it keeps.
+pub(super) fn disk_failed(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
+}

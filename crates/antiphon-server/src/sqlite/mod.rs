@@ -1,0 +1,142 @@
+//! What one server remembers: a store in one SQLite file.
+//!
+//! | module | answers |
+//! |---|---|
+//! | `directory` | which files there are, whose they are, and which version they have |
+//! | `writer` | how writes become durable: one thread, many writes per commit |
+//! | `readers` | how reads are answered meanwhile |
+//! | `failure` | why a whole commit is not stored, and what that says about the disk |
+//! | `people`, `agents`, `conversations` | which statements each noun needs |
+//! | `rows` | how columns become ids and numbers |
+//!
+//! The file is in WAL mode, so readers and the writer do not wait for each other. A write is answered after its commit has
+//! reached the disk ([`Synchronous::Full`]); commits take everything that is waiting along, so the disk is asked once for many.
+
+mod agents;
+mod conversations;
+mod directory;
+mod failure;
+mod people;
+mod readers;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_core::refusal::Fault;
+use rusqlite::Connection;
+
+use directory::Directory;
+use readers::Readers;
+use writer::Writer;
+
+/// A store in `antiphon.db`, inside a directory that belongs to it alone.
+///
+/// Dropping it finishes what is queued and blocks until the file is closed; [`close`](Self::close) does the same without
+/// blocking a runtime. A write whose future is dropped after it was queued still happens.
+pub struct SqliteStore {
+    // In this order: the writer closes last, so that it can fold the log into the database.
+    readers: Readers,
+    writer: Writer,
+}
+
+/// How a [`SqliteStore`] works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What must have happened before a write is answered.
+    pub synchronous: Synchronous,
+    /// How many threads read; at least one does.
+    pub readers: usize,
+    /// How many writes, and how many reads, may wait. Whoever comes when that many do waits for a place among them.
+    pub queue: usize,
+    /// How many writes one commit takes along at most.
+    pub batch_writes: usize,
+    /// How long a commit collects writes that are waiting. It never waits for writes to come.
+    pub batch_time: Duration,
+    /// How long to wait for another process that has locked the database, before whatever was asked is a fault.
+    pub busy_timeout: Duration,
+    /// From which size of the write-ahead log, in bytes, it is made small again even if readers have to be waited for.
+    pub log_limit: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            readers: 2,
+            queue: 1_024,
+            batch_writes: 512,
+            batch_time: Duration::from_millis(5),
+            busy_timeout: Duration::from_secs(1),
+            log_limit: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What must have happened before a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// The disk has it: it survives a power failure.
+    Full,
+    /// The system has it: it survives the death of the process, but a power failure may take the last of it back.
+    Normal,
+}
+
+/// What a [`SqliteStore`] has done, and what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Writes that went with them.
+    pub writes: u64,
+    /// Writes that faulted because their commit, or the transaction around them, failed.
+    pub failures: u64,
+    /// Writes that are queued and not begun.
+    pub waiting: usize,
+}
+
+impl SqliteStore {
+    /// Opens the database in `directory`, making both when there is none, and brings it to the newest schema.
+    ///
+    /// Blocks. Fails when the directory belongs to another server that runs, when its database was written by a newer Antiphon,
+    /// and when it cannot be read or written.
+    pub fn open(directory: &Path, settings: Settings) -> Result<Self, Fault> {
+        let directory = Arc::new(Directory::open(directory, &settings)?);
+        let connection = directory.migrate(directory.connect()?)?;
+        let readers = Readers::start(&directory, &settings)?;
+        let writer = Writer::start(directory, connection, &settings)?;
+        Ok(Self { readers, writer })
+    }
+
+    /// Finishes what is queued, folds the log into the database and closes it. Whatever is asked afterwards is a fault. A second
+    /// call has nothing left to do.
+    pub async fn close(&self) -> Result<(), Fault> {
+        self.readers.close().await;
+        self.writer.close().await
+    }
+
+    /// What was done so far, and what waits.
+    pub fn counts(&self) -> Counts {
+        self.writer.counts()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.readers.read(what, work).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.writer.write(what, work, |_| ()).await
+    }
+}

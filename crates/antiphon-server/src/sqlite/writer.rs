@@ -1,0 +1,390 @@
+//! How writes become durable: one thread, many writes per commit.
+//!
+//! Writes queue up while a commit is on its way to the disk; the next commit takes all of them along. Each runs inside a
+//! savepoint, so one that fails takes nothing back from its neighbours. Only after the commit are they answered. When the commit
+//! fails, so does every write in it, and the thread goes on with the next ones.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use antiphon_core::refusal::Fault;
+use rusqlite::{Connection, Error};
+use tokio::sync::{mpsc, oneshot};
+
+use super::directory::Directory;
+use super::failure::{Failure, disk_failed};
+use super::{Counts, Settings};
+
+/// The way to the writing thread.
+pub(super) struct Writer {
+    /// `None` once it was closed. Callers take a copy, so what they have begun to queue is still written.
+    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    finished: Mutex<Option<oneshot::Receiver<Result<(), Fault>>>>,
+    tally: Arc<Tally>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        directory: Arc<Directory>,
+        connection: Connection,
+        settings: &Settings,
+    ) -> Result<Self, Fault> {
+        let (queue, jobs) = mpsc::channel(settings.queue.max(1));
+        let (finish, finished) = oneshot::channel();
+        let tally = Arc::new(Tally::default());
+        let worker = Worker {
+            log_limit: settings.log_limit,
+            settings: settings.clone(),
+            directory,
+            connection: Some(connection),
+            suspect: false,
+            failed: 0,
+            jobs,
+            tally: Arc::clone(&tally),
+        };
+        let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(move || {
+            // Nobody waits for the result when the store was dropped.
+            let _ = finish.send(worker.run());
+        });
+        let thread = thread.map_err(|error| Fault::because("starting the thread that writes", error))?;
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            finished: Mutex::new(Some(finished)),
+            tally,
+        })
+    }
+
+    /// Does `work` in a transaction. Once it is durable, `committed` is called on the writing thread, in the order of the
+    /// queue, and then this returns. `what` says in a fault what failed.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        committed: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let write = Write { what, work: Some(work), committed: Some(committed), value: None, answer };
+        let queue = lock(&self.queue).clone();
+        let Some(queue) = queue else { return Err(Fault::new(format!("{what}: the store is closed"))) };
+        let gone = || Fault::new(format!("{what}: the thread that writes is gone"));
+        queue.send(Box::new(write)).await.map_err(|_| gone())?;
+        drop(queue);
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Finishes what is queued and closes the database. A second call returns at once.
+    pub(super) async fn close(&self) -> Result<(), Fault> {
+        drop(lock(&self.queue).take());
+        let finished = lock(&self.finished).take();
+        match finished {
+            None => Ok(()),
+            Some(finished) => match finished.await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Fault::new("closing the database: the thread that writes is gone")),
+            },
+        }
+    }
+
+    /// What was done, and what waits.
+    pub(super) fn counts(&self) -> Counts {
+        let waiting = lock(&self.queue).as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity());
+        Counts {
+            commits: self.tally.commits.load(Ordering::Relaxed),
+            writes: self.tally.writes.load(Ordering::Relaxed),
+            failures: self.tally.failures.load(Ordering::Relaxed),
+            waiting,
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(lock(&self.queue).take());
+        let thread = lock(&self.thread).take();
+        // `committed` runs on the thread itself and may drop the last handle to the store; a thread cannot wait for itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // If it panicked, everybody who waited for it was told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing but taking and copying happens under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Tally {
+    commits: AtomicU64,
+    writes: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// A write on its way through the queue. Dropping it is an answer too: the caller gets a fault.
+trait Job: Send {
+    /// What it does, for faults.
+    fn what(&self) -> &'static str;
+    /// Does it, inside a transaction that others share.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// It is durable.
+    fn committed(&mut self);
+    /// Tells the caller, who may have gone away.
+    fn answer(self: Box<Self>, failure: Option<Fault>);
+}
+
+struct Write<T, W, C> {
+    what: &'static str,
+    work: Option<W>,
+    committed: Option<C>,
+    value: Option<T>,
+    answer: oneshot::Sender<Result<T, Fault>>,
+}
+
+impl<T, W, C> Job for Write<T, W, C>
+where
+    T: Send,
+    W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    C: FnOnce(&T) + Send,
+{
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(work) = self.work.take() {
+            self.value = Some(work(connection)?);
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        if let (Some(committed), Some(value)) = (self.committed.take(), &self.value) {
+            committed(value);
+        }
+    }
+
+    fn answer(self: Box<Self>, failure: Option<Fault>) {
+        let result = match (failure, self.value) {
+            (None, Some(value)) => Ok(value),
+            (Some(fault), _) => Err(fault),
+            (None, None) => Err(Fault::new(format!("{}: it was never done", self.what))),
+        };
+        let _ = self.answer.send(result);
+    }
+}
+
+/// The writing thread.
+struct Worker {
+    settings: Settings,
+    directory: Arc<Directory>,
+    /// `None` when it was given up after a failure.
+    connection: Option<Connection>,
+    /// Whether the disk has failed us and has not proved itself since.
+    suspect: bool,
+    /// Writes that failed since the last commit that succeeded.
+    failed: usize,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+    tally: Arc<Tally>,
+    /// From which size the log is made small, readers or not.
+    log_limit: u64,
+}
+
+/// A write that has run, and why it failed if it did.
+type Ran = (Box<dyn Job>, Option<Error>);
+
+impl Worker {
+    fn run(mut self) -> Result<(), Fault> {
+        let mut batch = Vec::new();
+        while let Some(job) = self.jobs.blocking_recv() {
+            match self.write(job, &mut batch) {
+                Ok(()) => self.succeed(&mut batch),
+                Err(error) => self.fail(&mut batch, error),
+            }
+            self.limit_log();
+        }
+        self.close()
+    }
+
+    /// Runs `first` and whatever else waits in one transaction, and commits it. What has run is in `batch` either way.
+    fn write(&mut self, first: Box<dyn Job>, batch: &mut Vec<Ran>) -> Result<(), Failure> {
+        let mut next = Some(first);
+        let began = self.connection().and_then(|connection| {
+            connection
+                .execute_batch("BEGIN IMMEDIATE")
+                .map_err(|error| Failure::of("beginning to write", error))
+        });
+        if let Err(failure) = began {
+            // Everybody else who waits now would only wait for the same failure once more, one after the other.
+            while let Some(job) = next {
+                batch.push((job, None));
+                next = self.jobs.try_recv().ok();
+            }
+            return Err(failure);
+        }
+
+        let started = Instant::now();
+        let connection = self.connection.as_ref().expect("it has just begun a transaction");
+        while let Some(mut job) = next {
+            let ran = within_savepoint(connection, |connection| job.run(connection));
+            let what = job.what();
+            match ran {
+                Ok(outcome) => batch.push((job, outcome.err())),
+                Err(error) => {
+                    batch.push((job, None));
+                    return Err(Failure::of(what, error));
+                }
+            }
+            let room =
+                batch.len() < self.settings.batch_writes && started.elapsed() < self.settings.batch_time;
+            next = if room { self.jobs.try_recv().ok() } else { None };
+        }
+        connection.execute_batch("COMMIT").map_err(|error| Failure::of("committing", error))
+    }
+
+    /// The commit is durable: first everybody hears of it in order, then the callers are answered.
+    fn succeed(&mut self, batch: &mut Vec<Ran>) {
+        if self.failed > 0 {
+            let database = self.directory.database().display();
+            tracing::info!(%database, failed = self.failed, "writes are stored again");
+            self.failed = 0;
+        }
+        self.tally.commits.fetch_add(1, Ordering::Relaxed);
+        let done = batch.iter().filter(|(_, error)| error.is_none()).count();
+        self.tally.writes.fetch_add(done as u64, Ordering::Relaxed);
+        for (job, _) in batch.iter_mut().filter(|(_, error)| error.is_none()) {
+            // It is foreign code. What it breaks must not be what others have stored.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.committed())) {
+                tracing::error!(
+                    what = job.what(),
+                    panic = panic_message(&*panic),
+                    "telling of a commit panicked"
+                );
+            }
+        }
+        for (job, error) in batch.drain(..) {
+            let fault = error.map(|error| Fault::because(job.what(), error));
+            job.answer(fault);
+        }
+    }
+
+    /// Nothing of the batch is stored.
+    fn fail(&mut self, batch: &mut Vec<Ran>, failure: Failure) {
+        self.tally.failures.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        if self.failed == 0 {
+            // Once, and again when it is over: a full disk would fill the log as well.
+            let database = self.directory.database().display();
+            tracing::error!(%database, doing = %failure, error = %failure.cause(), "writes are failing");
+        }
+        self.failed += batch.len();
+        self.recover(&failure);
+        let failure = Arc::new(failure);
+        for (job, _) in batch.drain(..) {
+            let fault = Fault::because(job.what(), Arc::clone(&failure));
+            job.answer(Some(fault));
+        }
+    }
+
+    /// Makes sure that the next batch starts from what was committed last.
+    fn recover(&mut self, failure: &Failure) {
+        self.suspect |= failure.disk_failed();
+        let usable = |connection: &Connection| {
+            connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok()
+        };
+        if self.suspect || !self.connection.as_ref().is_some_and(usable) {
+            // An open transaction goes with it.
+            self.connection = None;
+        }
+    }
+
+    /// The connection, opened again if it was given up.
+    ///
+    /// After the disk has failed, nothing is acknowledged until everything that ever was has been written to the database
+    /// itself and synced there: a failed sync may have lost what the system had only promised to write.
+    fn connection(&mut self) -> Result<&Connection, Failure> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = self.directory.connect().map_err(Failure::opening)?;
+                if self.suspect {
+                    fold_log(&connection).map_err(|error| Failure::of("writing the log back", error))?;
+                    self.suspect = false;
+                }
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Readers that overlap without end keep SQLite from starting the log afresh by itself, and it grows.
+    fn limit_log(&mut self) {
+        let size = self.directory.log_size();
+        let Some(connection) = self.connection.as_ref().filter(|_| size > self.log_limit) else { return };
+        self.log_limit = match fold_log(connection) {
+            Ok(()) => self.settings.log_limit,
+            // Somebody reads for long. Trying again at every commit would make each of them wait.
+            Err(error) => {
+                tracing::warn!(size, %error, "the write-ahead log cannot be made small now");
+                size.saturating_mul(2)
+            }
+        };
+    }
+
+    fn close(self) -> Result<(), Fault> {
+        let Some(connection) = self.connection else { return Ok(()) };
+        if let Err(error) = fold_log(&connection) {
+            // What is in the log is as safe as in the database, and the next start reads both.
+            tracing::warn!(%error, "the database is closed with its write-ahead log beside it");
+        }
+        connection.close().map_err(|(_, error)| Fault::because("closing the database", error))
+    }
+}
+
+/// Runs `work` so that its failure, the inner one, undoes what it did and nothing else. The outer failure means that the whole
+/// transaction is lost.
+fn within_savepoint(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<rusqlite::Result<()>> {
+    step(connection, "SAVEPOINT job")?;
+    match work(connection) {
+        Ok(()) => {
+            step(connection, "RELEASE job")?;
+            Ok(Ok(()))
+        }
+        // Some failures roll everything back at once, the savepoint with it.
+        Err(error) if disk_failed(&error) || connection.is_autocommit() => Err(error),
+        Err(error) => {
+            step(connection, "ROLLBACK TO job")?;
+            step(connection, "RELEASE job")?;
+            Ok(Err(error))
+        }
+    }
+}
+
+fn step(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+/// Writes the whole log into the database, syncs both, and empties the log.
+fn fold_log(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(Error::SqliteFailure(code, Some("somebody reads for long".into())));
+    }
+    Ok(())
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("something that is not text")
+}

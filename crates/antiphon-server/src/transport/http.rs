@@ -1,0 +1,355 @@
+//! What an HTTP request on a port asks for: a Socket.IO mount, or one of the server's own few pages.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_wire::engine::{BadRequest, Request as EngineRequest, Transport};
+use antiphon_wire::websocket::accept_key;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::server::TlsStream;
+
+use crate::cores::Core;
+use crate::hub::Mail;
+use crate::listen::Port;
+use crate::mount::{Mount, Serves};
+use crate::session::{Closing, Connection, Link};
+use crate::transport::origin::Verdict;
+use crate::transport::polling::{Address, Answer, Moving, Request as PollingRequest, Upgrade, What};
+use crate::transport::{Stream, websocket};
+
+type Reply = Response<Full<Bytes>>;
+
+/// Bytes of request head that are read before a client is told that it is too much.
+const HEAD: usize = 16 * 1024;
+
+/// Serves HTTP on `io` until it ends or becomes a WebSocket.
+pub(crate) async fn serve<I>(core: Rc<Core>, port: Arc<Port>, io: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let wait = Duration::from_millis(core.shared.limits.request);
+    let service = service_fn(move |request| {
+        let (core, port) = (core.clone(), port.clone());
+        async move { Ok::<_, Infallible>(answer(&core, &port, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(wait)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}
+
+async fn answer(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path();
+    match port.mount(path) {
+        Some(mount) => {
+            let mount = mount.clone();
+            let verdict = mount.origins.judge(request.headers());
+            let mut reply = if verdict == Verdict::Refused {
+                core.shared.counters.foreign();
+                bad(BadRequest::Forbidden)
+            } else if request.method() == Method::OPTIONS {
+                preflight(request.headers())
+            } else {
+                engine(core, &mount, request).await
+            };
+            allow_origin(&verdict, reply.headers_mut());
+            reply
+        }
+        None => page(core, request.method(), path),
+    }
+}
+
+/// The server's own pages.
+fn page(core: &Core, method: &Method, path: &str) -> Reply {
+    if method != Method::GET && method != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is served here.\n");
+    }
+    match path {
+        "/healthz" => plain(StatusCode::OK, if core.shared.demo { "ok demo=1\n" } else { "ok\n" }),
+        "/readyz" if core.shared.is_ready() => plain(StatusCode::OK, "ready\n"),
+        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        "/version" => plain(StatusCode::OK, concat!("antiphon ", env!("CARGO_PKG_VERSION"), "\n")),
+        _ => {
+            plain(StatusCode::NOT_FOUND, "There is nothing here. Socket.IO is served on its mounts' paths.\n")
+        }
+    }
+}
+
+async fn engine(core: &Rc<Core>, mount: &Arc<Mount>, request: Request<Incoming>) -> Reply {
+    let upgrade = wants_websocket(request.headers());
+    if mount.serves == Serves::Frames {
+        return handshake(core, mount, request, None);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let (transport, sid) = match EngineRequest::parse(request.method().as_str(), query, upgrade) {
+        Ok(asked) => (asked.transport, asked.sid),
+        Err(refused) => return bad(refused),
+    };
+    let Some(sid) = sid else {
+        if !core.shared.may_open() {
+            return unavailable();
+        }
+        return match transport {
+            Transport::Polling => open_polling(core, mount),
+            Transport::Websocket => handshake(core, mount, request, None),
+        };
+    };
+    let Some(address) = core.shared.sessions.pin().get(sid).copied() else {
+        return bad(BadRequest::UnknownSession);
+    };
+    match transport {
+        Transport::Websocket => handshake(core, mount, request, Some(address)),
+        Transport::Polling if request.method() == Method::POST => post(core, mount, request, address).await,
+        Transport::Polling => get(core, address).await,
+    }
+}
+
+fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>) -> Reply {
+    let sid = core.shared.random_id();
+    let (reply, mut answer) = oneshot::channel();
+    let link = Link::Polling { waiting: Some(reply), probing: None };
+    let connection = Connection::open(core, mount.clone(), &sid, link);
+    let address = Address { core: core.index, key: connection.key() };
+    core.shared.sessions.pin().insert(sid.into(), address);
+    // The handshake is already in the outbox, so the answer is there as soon as it is written.
+    connection.flush(core);
+    match answer.try_recv() {
+        Ok(Answer::Packets(body)) => packets(body),
+        _ => unavailable(),
+    }
+}
+
+async fn get(core: &Core, address: Address) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    let mut waiting = Waiting { core, address, done: false };
+    send(core, address, What::Get(reply));
+    let answer = answer.await;
+    waiting.done = true;
+    answered(answer)
+}
+
+/// Tells the session when a client goes away while its GET waits: hyper drops the future then.
+struct Waiting<'a> {
+    core: &'a Core,
+    address: Address,
+    done: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            send(self.core, self.address, What::Cancelled);
+        }
+    }
+}
+
+async fn post(core: &Core, mount: &Mount, request: Request<Incoming>, address: Address) -> Reply {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream")) {
+        // Engine.IO 4 sends text; the reference once left such a request hanging (CVE-2026-59725).
+        send(core, address, What::Broken(Closing::Malformed("binary body")));
+        return closing(bad(BadRequest::BadRequest));
+    }
+    let wait = Duration::from_millis(core.shared.limits.request);
+    let body = Limited::new(request.into_body(), mount.limits.payload);
+    let body = match tokio::time::timeout(wait, body.collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            send(core, address, What::Broken(Closing::TooLarge));
+            return closing(plain(StatusCode::PAYLOAD_TOO_LARGE, "message too large\n"));
+        }
+        Ok(Err(_)) => {
+            send(core, address, What::Broken(Closing::Peer));
+            return closing(bad(BadRequest::BadRequest));
+        }
+        Err(_) => {
+            send(core, address, What::Broken(Closing::Peer));
+            return closing(plain(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"));
+        }
+    };
+    let (reply, answer) = oneshot::channel();
+    send(core, address, What::Post(body, reply));
+    answered(answer.await)
+}
+
+fn send(core: &Core, address: Address, what: What) {
+    let mailbox = &core.shared.mailboxes[usize::from(address.core)];
+    mailbox.post(Mail::Polling(PollingRequest { key: address.key, what }));
+}
+
+fn answered(answer: Result<Answer, oneshot::error::RecvError>) -> Reply {
+    match answer {
+        Ok(Answer::Packets(body)) => packets(body),
+        Ok(Answer::Taken) => {
+            let mut reply = Response::new(Full::new(Bytes::from_static(b"ok")));
+            reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            reply
+        }
+        Ok(Answer::Bad(refused)) => bad(refused),
+        Ok(Answer::Unavailable) => unavailable(),
+        // The session ended without a word, which means that it is unknown by now.
+        Err(_) => bad(BadRequest::UnknownSession),
+    }
+}
+
+// ---- WebSocket ----
+
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE);
+    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Answers the opening handshake (RFC 6455, section 4.2) and has the stream handed over once the answer is out.
+fn handshake(
+    core: &Rc<Core>,
+    mount: &Arc<Mount>,
+    mut request: Request<Incoming>,
+    session: Option<Address>,
+) -> Reply {
+    let headers = request.headers();
+    let asks = headers.get_all(header::CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
+    });
+    if !asks || !wants_websocket(headers) {
+        return bad(BadRequest::BadRequest);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut reply =
+            plain(StatusCode::UPGRADE_REQUIRED, "only version 13 of the WebSocket protocol is served\n");
+        reply.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return reply;
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).and_then(accept_key);
+    let Some(accept) = key.and_then(|key| HeaderValue::from_str(&key).ok()) else {
+        return bad(BadRequest::BadRequest);
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (core, mount) = (core.clone(), mount.clone());
+    tokio::task::spawn_local(async move {
+        // What waits for the upgrade holds hyper's buffers: the stream goes on in a task of its own.
+        if let Ok(upgraded) = upgraded.await
+            && let Some((stream, early)) = take_stream(upgraded)
+        {
+            hand_over(&core, &mount, session, stream, early);
+        }
+    });
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    reply
+}
+
+fn take_stream(upgraded: hyper::upgrade::Upgraded) -> Option<(Stream, Vec<u8>)> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some((Stream::Tcp(parts.io.into_inner().into()), parts.read_buf.to_vec())),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            Some((Stream::Tls(Box::new(parts.io.into_inner()).into()), parts.read_buf.to_vec()))
+        }
+    }
+}
+
+fn hand_over(core: &Rc<Core>, mount: &Arc<Mount>, session: Option<Address>, stream: Stream, early: Vec<u8>) {
+    if mount.serves == Serves::Frames {
+        tokio::task::spawn_local(websocket::echo(core.clone(), stream, mount.limits.clone(), early));
+        return;
+    }
+    let Some(address) = session else {
+        let stream = Rc::new(stream);
+        let sid = core.shared.random_id();
+        let connection = Connection::open(core, mount.clone(), &sid, Link::Websocket(stream.clone()));
+        tokio::task::spawn_local(websocket::read(core.clone(), connection, stream, early));
+        return;
+    };
+    let stream = match stream {
+        Stream::Tcp(tcp) => match tcp.into_inner().into_std() {
+            Ok(tcp) => Moving::Tcp(tcp),
+            Err(error) => return tracing::warn!(%error, "a socket could not change cores"),
+        },
+        stream @ Stream::Tls(_) => Moving::Tls(stream),
+    };
+    let mailbox = &core.shared.mailboxes[usize::from(address.core)];
+    mailbox.post(Mail::Upgrade(Upgrade { key: address.key, stream, early }));
+}
+
+// ---- answers ----
+
+fn plain(status: StatusCode, text: &'static str) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    reply
+}
+
+fn packets(body: Vec<u8>) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+fn bad(refused: BadRequest) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(refused.body())));
+    *reply.status_mut() = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+fn unavailable() -> Reply {
+    let mut reply = plain(StatusCode::SERVICE_UNAVAILABLE, "no more connections now; try again\n");
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    closing(reply)
+}
+
+/// The request's body was not read to its end, so the HTTP connection cannot go on.
+fn closing(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+fn preflight(asked: &HeaderMap) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    let headers = reply.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
+    if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    reply
+}
+
+fn allow_origin(verdict: &Verdict, headers: &mut HeaderMap) {
+    match verdict {
+        Verdict::Allowed(origin) => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        Verdict::Anybody => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        Verdict::NoOrigin | Verdict::Refused => {}
+    }
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+}

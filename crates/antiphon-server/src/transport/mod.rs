@@ -1,0 +1,17 @@
+//! How bytes come and go: sockets drive a wire session.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`stream`] | a TCP or TLS stream that a reader and the core's turn share |
+//! | [`http`] | what an HTTP request on a port asks for |
+//! | [`origin`] | which browsers may ask |
+//! | [`websocket`] | reading a WebSocket |
+//! | [`polling`] | serving polling requests, and the change from polling to WebSocket |
+
+pub(crate) mod http;
+pub(crate) mod origin;
+pub(crate) mod polling;
+mod stream;
+pub(crate) mod websocket;
+
+pub(crate) use stream::Stream;

@@ -1,0 +1,302 @@
+//! Which implementation stands behind each port, and the order in which things start and stop.
+//!
+//! The only place that names implementations.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use antiphon_core::app::{App, Ports, Settings};
+use antiphon_core::dialect::Dialect;
+use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
+use antiphon_core::ports::{Clock, Model, Store};
+use anyhow::Context as _;
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::auth::Doorkeeper;
+use crate::config::{Config, Synchronous};
+use crate::cores::Core;
+use crate::hub::{Hub, Mail, Mailbox};
+use crate::listen::{self, Port};
+use crate::mount::{Mount, Serves, Voice, VoiceId};
+use crate::shared::{Reading, Shared};
+use crate::sqlite::{self, SqliteStore};
+use crate::{models, seed};
+
+/// How long answers that are under way may go on after the last connection is closed.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What is served beyond the configuration.
+#[derive(Default)]
+pub struct Extras {
+    /// The documents' placeholders work, and the server says so.
+    pub demo: bool,
+    /// Dialects besides the built-in ones, by name.
+    pub dialects: Vec<Arc<dyn Dialect>>,
+    /// Paths that send back what they get, at the Engine.IO layer or below: `(path, layer)`.
+    pub(crate) echoes: Vec<(String, Serves)>,
+    /// Answers in place of the configured model.
+    pub model: Option<Arc<dyn Model>>,
+    /// Remembers in place of the configured store.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+impl Extras {
+    /// What the demo has besides its configuration.
+    pub fn demo() -> Self {
+        Self { demo: true, ..Self::default() }
+    }
+}
+
+/// A mount as it is really served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The dialects, in order.
+    pub dialects: Vec<String>,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The path.
+    pub path: String,
+    /// Whether TLS is served.
+    pub tls: bool,
+}
+
+/// A server that runs.
+pub struct Running {
+    shared: Arc<Shared>,
+    served: Vec<Served>,
+    threads: Vec<JoinHandle<()>>,
+    housekeeping: tokio::task::JoinHandle<()>,
+    drain: Duration,
+}
+
+/// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
+pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
+    config.check()?;
+    let store = match extras.store {
+        Some(store) => store,
+        None => open_store(&config)?,
+    };
+    let clock = Arc::new(SystemClock);
+    seed::plans(&*store, &config).await?;
+    if extras.demo {
+        seed::demo(&*store, clock.now()).await?;
+    } else {
+        seed::refuse_placeholders(&*store).await?;
+    }
+
+    let cores = match config.server.cores {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let mailboxes: Vec<_> = (0..cores).map(|_| Arc::new(Mailbox::default())).collect();
+    let model = match extras.model {
+        Some(model) => model,
+        None => models::build(&config.model).context("in [model]")?,
+    };
+    let ports = Ports {
+        store: store.clone(),
+        bus: Arc::new(MemoryBus::new()),
+        leases: Arc::new(MemoryLeases::new()),
+        model,
+        clock,
+        audience: Arc::new(Hub::new(mailboxes.clone())),
+    };
+    let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
+    let app = App::new(ports, settings);
+
+    let mut dialects = antiphon_dialects::dialects();
+    dialects.extend(extras.dialects);
+    let voices = Voices::new(&dialects)?;
+    let mut ports = Vec::new();
+    let mut served = Vec::new();
+    for listener in &config.listeners {
+        let bound = listen::bind(listener.address)?;
+        let address = bound.local_addr()?;
+        let mut mounts = Vec::new();
+        for mount in &listener.mounts {
+            let echo = extras.echoes.iter().find(|(path, _)| *path == mount.path);
+            let serves = echo.map_or(Serves::Sockets, |(_, layer)| *layer);
+            let ids = if serves == Serves::Sockets { voices.of(&mount.dialects)? } else { Vec::new() };
+            mounts.push(Arc::new(Mount::new(mount, &config.limits, serves, ids)));
+            served.push(Served {
+                dialects: mount.dialects.clone(),
+                address,
+                path: mount.path.clone(),
+                tls: listener.tls.is_some(),
+            });
+        }
+        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+    }
+
+    let auth = Doorkeeper::new(store);
+    let shared = Arc::new(Shared::new(
+        app.clone(),
+        auth,
+        mailboxes,
+        voices.voices,
+        config.limits.clone(),
+        extras.demo,
+    ));
+    let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
+    shared.set_ready(true);
+    let mut threads = Vec::new();
+    let mut ports = Some(ports);
+    for index in 0..cores {
+        let index = u16::try_from(index).context("at most 65,536 cores")?;
+        // The first core accepts for all.
+        let ports = ports.take().unwrap_or_default();
+        threads.push(spawn_core(index, shared.clone(), ports)?);
+    }
+    Ok(Running { shared, served, threads, housekeeping, drain: config.drain() })
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if config.store.ephemeral {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    Ok(Arc::new(open_sqlite(config)?))
+}
+
+/// Opens the embedded database of `config`.
+pub fn open_sqlite(config: &Config) -> anyhow::Result<SqliteStore> {
+    let settings = sqlite::Settings {
+        synchronous: match config.store.synchronous {
+            Synchronous::Full => sqlite::Synchronous::Full,
+            Synchronous::Normal => sqlite::Synchronous::Normal,
+        },
+        ..sqlite::Settings::default()
+    };
+    SqliteStore::open(&config.server.data, settings)
+        .with_context(|| format!("cannot open the data directory {}", config.server.data.display()))
+}
+
+/// Makes a fresh store ready for an import: the documented plans exist.
+pub async fn prepare(store: &dyn Store) -> anyhow::Result<()> {
+    seed::plans(store, &Config::default()).await
+}
+
+fn spawn_core(
+    index: u16,
+    shared: Arc<Shared>,
+    ports: Vec<(TcpListener, Arc<Port>)>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "a core could not start"),
+        };
+        runtime.block_on(async {
+            let core = Core::new(index, shared);
+            for (listener, port) in ports {
+                let core = core.clone();
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = listen::accept(core, listener, port).await {
+                        tracing::error!(%error, "a port does not accept any more");
+                    }
+                });
+            }
+            core.run().await;
+        });
+        Core::forget();
+    });
+    thread.context("cannot start a thread")
+}
+
+impl Running {
+    /// What is served, and where.
+    pub fn served(&self) -> &[Served] {
+        &self.served
+    }
+
+    /// The core of this server, for whoever runs it in the same process.
+    pub fn app(&self) -> &Arc<App> {
+        &self.shared.app
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> Reading {
+        self.shared.counters.read()
+    }
+
+    /// Connections that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open()
+    }
+
+    /// Stops: no new connections, transports closed spread over the drain time, answers under way finished, data written.
+    /// When `hurry` completes the drain is cut short.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        self.shared.stop();
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(Mail::Drain(self.drain));
+        }
+        tokio::pin!(hurry);
+        tokio::select! {
+            () = self.shared.all_drained() => {}
+            () = &mut hurry => {
+                self.shared.hurry();
+                self.shared.all_drained().await;
+            }
+        }
+        tokio::select! {
+            settled = self.shared.app.settle(SETTLE) => {
+                if !settled {
+                    tracing::warn!("some answers were cut off by the stop");
+                }
+            }
+            () = &mut hurry, if !self.shared.is_hurried() => {}
+        }
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(Mail::Stop);
+        }
+        for thread in self.threads {
+            if tokio::task::spawn_blocking(move || thread.join()).await.is_err() {
+                tracing::error!("a core ended with a panic");
+            }
+        }
+        let _ = self.housekeeping.await;
+    }
+}
+
+/// Every dialect in every namespace it answers in.
+struct Voices {
+    voices: Vec<Voice>,
+}
+
+impl Voices {
+    fn new(dialects: &[Arc<dyn Dialect>]) -> anyhow::Result<Self> {
+        let voices: Vec<_> = dialects
+            .iter()
+            .flat_map(|dialect| {
+                let voice = |namespace: &&'static str| Voice { dialect: dialect.clone(), namespace };
+                dialect.namespaces().iter().map(voice).collect::<Vec<_>>()
+            })
+            .collect();
+        anyhow::ensure!(voices.len() <= usize::from(u8::MAX), "too many dialects");
+        Ok(Self { voices })
+    }
+
+    /// The voices of these dialects, in their order.
+    fn of(&self, names: &[String]) -> anyhow::Result<Vec<VoiceId>> {
+        let mut ids = Vec::new();
+        for name in names {
+            let before = ids.len();
+            for (index, voice) in (0u8..).zip(&self.voices) {
+                if voice.dialect.name() == name {
+                    ids.push(VoiceId(index));
+                }
+            }
+            let mut known: Vec<_> = self.voices.iter().map(|voice| voice.dialect.name()).collect();
+            known.dedup();
+            anyhow::ensure!(
+                ids.len() > before,
+                "there is no dialect {name:?}; there are: {}",
+                known.join(", ")
+            );
+        }
+        Ok(ids)
+    }
+}
