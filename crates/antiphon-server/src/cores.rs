@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_core::dialect::Out;
 use antiphon_core::ids::ConnectionId;
@@ -22,6 +23,12 @@ use crate::wheel::Wheel;
 /// Bytes that one read may bring. Shared by all connections of a core, so that an idle one keeps no buffer.
 const SCRATCH: usize = 64 * 1024;
 
+/// Letters that a core keeps room for between turns.
+const KEPT_LETTERS: usize = 1_024;
+
+/// A turn that takes longer is counted and logged.
+const LONG_TURN: Duration = Duration::from_millis(50);
+
 /// Everything that lives on one core.
 pub(crate) struct Core {
     pub(crate) index: u16,
@@ -36,6 +43,7 @@ pub(crate) struct Core {
     wheel: RefCell<Wheel>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     spare: RefCell<Vec<Rc<Connection>>>,
+    letters: RefCell<Vec<Mail>>,
     generation: Cell<u32>,
     started: Instant,
 }
@@ -61,6 +69,7 @@ impl Core {
             wheel: RefCell::default(),
             dirty: RefCell::default(),
             spare: RefCell::default(),
+            letters: RefCell::default(),
             generation: Cell::new(0),
             started: Instant::now(),
         });
@@ -126,8 +135,11 @@ impl Core {
     }
 
     fn turn(self: &Rc<Self>) -> Turn {
+        let began = Instant::now();
         let mut turn = Turn::More;
-        for mail in self.mailbox.take() {
+        let mut letters = self.letters.take();
+        self.mailbox.take_into(&mut letters);
+        for mail in letters.drain(..) {
             match mail {
                 Mail::Event(envelope) => self.deliver(&envelope),
                 Mail::Join(connection, topic) => {
@@ -143,7 +155,16 @@ impl Core {
                 Mail::Stop => turn = Turn::Last,
             }
         }
+        // A flood's worth of memory is not kept for quiet times.
+        letters.shrink_to(KEPT_LETTERS);
+        *self.letters.borrow_mut() = letters;
         self.flush();
+        let took = began.elapsed();
+        if took > LONG_TURN {
+            // Everybody on this core waited meanwhile.
+            self.shared.counters.long_turn();
+            tracing::warn!(core = self.index, milliseconds = took.as_millis() as u64, "a turn took long");
+        }
         turn
     }
 
@@ -175,7 +196,7 @@ impl Core {
     }
 
     /// Closes every connection's transport, spread over `over`, so that clients come back one after the other.
-    async fn drain(self: Rc<Self>, over: std::time::Duration) {
+    async fn drain(self: Rc<Self>, over: Duration) {
         let all: Vec<_> = self.connections.borrow().iter().map(|(_, c)| c.clone()).collect();
         let pause = over.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         let mut at = Instant::now();

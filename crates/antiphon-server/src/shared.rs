@@ -188,6 +188,7 @@ pub(crate) struct Counters {
     dropped: AtomicU64,
     joined: AtomicU64,
     panicked: AtomicU64,
+    long_turns: AtomicU64,
 }
 
 /// A reading of the server's counters, each since the start.
@@ -216,6 +217,8 @@ pub struct Reading {
     pub joined: u64,
     /// Handlers that panicked.
     pub panicked: u64,
+    /// Turns of a core that took too long.
+    pub long_turns: u64,
 }
 
 impl Counters {
@@ -258,6 +261,10 @@ impl Counters {
         self.panicked.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn long_turn(&self) {
+        self.long_turns.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Reading {
         Reading {
             opened: self.opened.load(Relaxed),
@@ -271,6 +278,7 @@ impl Counters {
             dropped: self.dropped.load(Relaxed),
             joined: self.joined.load(Relaxed),
             panicked: self.panicked.load(Relaxed),
+            long_turns: self.long_turns.load(Relaxed),
         }
     }
 }

@@ -66,9 +66,9 @@ impl Mailbox {
         self.bell.notified().await;
     }
 
-    /// Takes everything out.
-    pub(crate) fn take(&self) -> Vec<Mail> {
-        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes everything out, into `emptied`; what was allocated there is used for the letters to come.
+    pub(crate) fn take_into(&self, emptied: &mut Vec<Mail>) {
+        std::mem::swap(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner), emptied);
     }
 
     /// How many letters wait.

@@ -152,6 +152,8 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
         }
         inbound
     };
+    // An event that this API does not have is answered if that was asked for, and otherwise passed over.
+    let passed_over = matches!(inbound, Inbound::Unknown);
     let outcome = match inbound {
         Inbound::Answered => return,
         Inbound::Command(command) => core.shared.app.handle(&socket.caller, command).await,
@@ -173,7 +175,9 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     if let Some(id) = packet.id {
         acknowledge(core, connection, voice, id, &out, outcome.as_ref().err());
     }
-    say(core, connection, voice, &out);
+    if !passed_over {
+        say(core, connection, voice, &out);
+    }
 }
 
 /// Says every event in `out` to this client alone.

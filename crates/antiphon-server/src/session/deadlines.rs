@@ -1,0 +1,76 @@
+//! What is due for a connection, and when: heartbeat, CONNECT, attachments, a probing WebSocket.
+
+use std::rc::Rc;
+
+use antiphon_wire::engine::Beat;
+use antiphon_wire::socket::Encoded;
+
+use super::{Closing, Connection, Link};
+use crate::cores::Core;
+
+impl Connection {
+    /// Notes that the wheel looks at `at`. `false` when it looks earlier anyway.
+    pub(crate) fn schedule(&self, at: u64) -> bool {
+        let sooner = at < self.scheduled.get();
+        if sooner {
+            self.scheduled.set(at);
+        }
+        sooner
+    }
+
+    /// Whether the wheel's entry for `at` is the one that counts.
+    pub(crate) fn is_scheduled(&self, at: u64) -> bool {
+        self.scheduled.get() == at
+    }
+
+    /// Does what is due at `now`, and has the wheel come back for what is due next.
+    pub(crate) fn look(self: &Rc<Self>, core: &Rc<Core>, now: u64) {
+        self.scheduled.set(u64::MAX);
+        if self.is_closed() {
+            return;
+        }
+        if now >= self.connect_by.get() {
+            return self.close(core, Closing::ConnectTimeout);
+        }
+        if now >= self.attachments_by.get() {
+            return self.close(core, Closing::Malformed("attachments did not come in time"));
+        }
+        let probe_by = self.probe_deadline(now);
+        let beat_by = loop {
+            match { self.engine.borrow_mut().beat(now) } {
+                Beat::SendPing => self.push(core, Encoded::engine("2")),
+                Beat::WaitUntil(at) => break at,
+                Beat::Dead => return self.close(core, Closing::PingTimeout),
+            }
+        };
+        let next = beat_by.min(self.connect_by.get()).min(self.attachments_by.get()).min(probe_by);
+        core.look_again(self, next);
+    }
+
+    /// Ends a probing WebSocket that took too long; returns when the one that is there must be done.
+    fn probe_deadline(&self, now: u64) -> u64 {
+        let mut link = self.link.borrow_mut();
+        let Link::Polling { probing, .. } = &mut *link else { return u64::MAX };
+        match probing {
+            Some((stream, by)) if now >= *by => {
+                stream.shutdown();
+                *probing = None;
+                self.engine.borrow_mut().abandon_upgrade();
+                u64::MAX
+            }
+            Some((_, by)) => *by,
+            None => u64::MAX,
+        }
+    }
+
+    /// From now on a socket must appear within the connect timeout again, or none needs to.
+    pub(crate) fn expect_socket(&self, core: &Core) {
+        if self.sockets.borrow().is_empty() {
+            let by = core.now() + self.mount.connect_timeout;
+            self.connect_by.set(by);
+            core.look_again(self, by);
+        } else {
+            self.connect_by.set(u64::MAX);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What becomes of the packets that a client sends, until they are processed.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use antiphon_wire::engine::{self, Transport};
+use antiphon_wire::socket::{Encoded, Incoming, Malformed};
+
+use super::{Closing, Connection};
+use crate::cores::Core;
+
+/// Packets that may wait to be processed before a client is told that it sends too fast.
+const INBOX: usize = 4_096;
+
+impl Connection {
+    /// Takes a text packet that came over `via`. Returns what a WebSocket must be answered with at once.
+    pub(crate) fn receive(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        via: Transport,
+        packet: engine::Packet<'_>,
+    ) -> Option<Step> {
+        let received = self.engine.borrow_mut().receive(via, packet, core.now());
+        match received {
+            Ok(engine::Received::Nothing) => {}
+            Ok(engine::Received::Message(text)) => {
+                if !self.mount.serves_sockets() {
+                    self.push(core, Encoded::engine(&format!("4{text}")));
+                    return None;
+                }
+                let decoded = self.decoder.borrow_mut().text(text, &self.mount.limits);
+                self.take_in(core, decoded);
+            }
+            Ok(engine::Received::Probed) => return Some(Step::AnswerProbe),
+            Ok(engine::Received::Upgraded) => return Some(Step::Upgrade),
+            Ok(engine::Received::Rejected) => return Some(Step::Reject),
+            Err(ended) => self.close(core, ended.into()),
+        }
+        None
+    }
+
+    /// Takes a binary message that came over `via`.
+    pub(crate) fn receive_binary(self: &Rc<Self>, core: &Rc<Core>, via: Transport, bytes: &[u8]) {
+        if !self.engine.borrow().carries(via) {
+            return;
+        }
+        if !self.mount.serves_sockets() {
+            return self.push(core, Encoded::engine_binary(bytes));
+        }
+        let decoded = self.decoder.borrow_mut().binary(bytes, &self.mount.limits);
+        self.take_in(core, decoded);
+    }
+
+    fn take_in(self: &Rc<Self>, core: &Rc<Core>, decoded: Result<Option<Incoming>, Malformed>) {
+        match decoded {
+            Ok(Some(incoming)) => {
+                self.attachments_by.set(u64::MAX);
+                let mut inbox = self.inbox.borrow_mut();
+                if inbox.len() >= INBOX {
+                    drop(inbox);
+                    return self.close(core, Closing::TooFast);
+                }
+                inbox.push_back(incoming);
+            }
+            Ok(None) if self.attachments_by.get() == u64::MAX => {
+                let by = core.now() + self.mount.connect_timeout;
+                self.attachments_by.set(by);
+                core.look_again(self, by);
+            }
+            Ok(None) => {}
+            Err(malformed) => self.close(core, Closing::Malformed(malformed.reason)),
+        }
+    }
+
+    /// Whether somebody should call `process` now: there is something to do and nobody is at it.
+    pub(crate) fn begin_processing(&self) -> bool {
+        let state = self.state.get();
+        if state.processing || state.closed || self.inbox.borrow().is_empty() {
+            return false;
+        }
+        self.update(|state| state.processing = true);
+        true
+    }
+
+    pub(crate) fn end_processing(&self) {
+        self.update(|state| state.processing = false);
+    }
+
+    /// The next packet to process. An inbox that is empty gives its memory back.
+    pub(crate) fn next_packet(&self) -> Option<Incoming> {
+        let mut inbox = self.inbox.borrow_mut();
+        let next = inbox.pop_front();
+        if inbox.is_empty() {
+            *inbox = VecDeque::new();
+        }
+        next
+    }
+}
+
+/// What a packet over a WebSocket asks its reader to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Answer the probe.
+    AnswerProbe,
+    /// The WebSocket carries the session now.
+    Upgrade,
+    /// It has no business here.
+    Reject,
+}

@@ -1,0 +1,146 @@
+//! How a connection is written to.
+//!
+//! There is no task per connection for writing: whoever has something to say puts a frame into the outbox and marks the
+//! connection dirty; the core's turn writes it. Only a connection that the kernel would not take more from has a task of its
+//! own, until it is empty again.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_core::event::{Delivery, Envelope};
+use antiphon_wire::socket::Encoded;
+use antiphon_wire::websocket::close_into;
+
+use super::{Closing, Connection, Link};
+use crate::cores::Core;
+use crate::hub::{Full, Queued};
+use crate::mount::VoiceId;
+use crate::transport::Stream;
+use crate::transport::polling::Answer;
+
+impl Connection {
+    /// Says something that must arrive.
+    pub(crate) fn push(self: &Rc<Self>, core: &Core, frame: Encoded) {
+        let pushed = self.outbox.borrow_mut().push(frame, core.shared.limits.outbox);
+        self.pushed(core, pushed.is_err());
+    }
+
+    /// Says an event's frame, as its delivery allows.
+    pub(crate) fn push_event(
+        self: &Rc<Self>,
+        core: &Core,
+        frame: &Encoded,
+        delivery: Delivery,
+        voice: VoiceId,
+        envelope: &Arc<Envelope>,
+    ) {
+        let pushed = self.outbox.borrow_mut().push_event(
+            frame,
+            (delivery, voice, &envelope.event),
+            core.shared.limits.outbox,
+            |event| core.render(voice, event).into_iter().next(),
+        );
+        match pushed {
+            Ok(Queued::Whole) => self.pushed(core, false),
+            Ok(Queued::Joined) => core.shared.counters.joined(),
+            Ok(Queued::Dropped) => core.shared.counters.dropped(),
+            Err(Full) => self.pushed(core, true),
+        }
+    }
+
+    fn pushed(self: &Rc<Self>, core: &Core, overflowed: bool) {
+        let mut state = self.state.get();
+        state.overflowed |= overflowed;
+        let mark = !state.dirty && !state.closed;
+        state.dirty |= mark;
+        self.state.set(state);
+        if mark {
+            core.mark_dirty(self.clone());
+        }
+    }
+
+    /// Writes what waits, as far as the transport takes it now.
+    pub(crate) fn flush(self: &Rc<Self>, core: &Rc<Core>) {
+        self.update(|state| state.dirty = false);
+        let state = self.state.get();
+        if state.closed {
+            return;
+        }
+        if state.overflowed {
+            return self.close(core, Closing::TooSlow);
+        }
+        if state.blocked {
+            return;
+        }
+        match self.write() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.update(|state| state.blocked = true);
+                tokio::task::spawn_local(self.clone().unblock(core.clone()));
+            }
+            Err(_) => self.close(core, Closing::Peer),
+        }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut link = self.link.borrow_mut();
+        match &mut *link {
+            Link::Websocket(stream) => {
+                self.outbox.borrow_mut().write_with(|slices| stream.try_write(slices))?;
+                stream.try_flush()
+            }
+            Link::Polling { waiting, .. } => {
+                let mut outbox = self.outbox.borrow_mut();
+                if outbox.is_empty() {
+                    return Ok(());
+                }
+                let Some(reply) = waiting.take() else { return Ok(()) };
+                reply
+                    .send(Answer::Packets(outbox.take_polling_body()))
+                    .map_err(|_| io::ErrorKind::BrokenPipe.into())
+            }
+            Link::Closed => Ok(()),
+        }
+    }
+
+    /// Waits until the kernel takes more, as often as it needs; gives up when one wait is too long.
+    async fn unblock(self: Rc<Self>, core: Rc<Core>) {
+        let stall = Duration::from_millis(core.shared.limits.write_stall);
+        loop {
+            let Link::Websocket(stream) = &*self.link.borrow() else { return };
+            let stream = stream.clone();
+            let writable = tokio::time::timeout(stall, stream.writable());
+            if writable.await.is_err() {
+                return self.close(&core, Closing::TooSlow);
+            }
+            if self.is_closed() {
+                return;
+            }
+            match self.write() {
+                Ok(()) => return self.update(|state| state.blocked = false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return self.close(&core, Closing::Peer),
+            }
+        }
+    }
+
+    /// Writes what was said before, and the reason for the end, as far as that makes sense.
+    pub(super) fn say_goodbye(&self, stream: &Stream, why: Closing) {
+        let state = self.state.get();
+        if !why.says_goodbye() || state.blocked || self.outbox.borrow().is_mid_frame() {
+            return stream.shutdown();
+        }
+        // What was said before goes out first: an error event, say, that explains the goodbye.
+        let written = self.outbox.borrow_mut().write_with(|slices| stream.try_write(slices));
+        if written.is_ok() {
+            let mut frame = Vec::new();
+            let (code, reason) = why.frame();
+            close_into(code, reason, &mut frame);
+            let _ = stream.try_write(&[io::IoSlice::new(&frame)]);
+            let _ = stream.try_flush();
+        }
+        stream.finish();
+    }
+}
