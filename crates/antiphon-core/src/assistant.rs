@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock};
@@ -214,13 +214,25 @@ impl Assistant {
         let mut answer = String::new();
         let mut index = 0;
         let mut patience = Instant::now() + self.settings.silence;
+        // Set once and looked at when it rings: setting a timer anew for every piece would cost as much as the piece.
+        let alarm = sleep_until(patience);
+        tokio::pin!(alarm);
         loop {
             // A model that always has more would otherwise keep its core for itself.
             consume_budget().await;
-            let piece = match timeout_at(patience, pieces.next()).await {
-                Ok(Some(piece)) => piece?,
-                Ok(None) => return Ok(answer),
-                Err(_) => return Err(Fault::new("the model fell silent")),
+            let piece = tokio::select! {
+                biased;
+                piece = pieces.next() => match piece {
+                    Some(piece) => piece?,
+                    None => return Ok(answer),
+                },
+                () = &mut alarm => {
+                    if Instant::now() >= patience {
+                        return Err(Fault::new("the model fell silent"));
+                    }
+                    alarm.as_mut().reset(patience);
+                    continue;
+                }
             };
             let now = Instant::now();
             if piece.is_empty() && now < patience {
