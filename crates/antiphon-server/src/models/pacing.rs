@@ -3,11 +3,14 @@
 //! As documented for streamed chat answers: the text is split on single spaces, so many words are joined again by single
 //! spaces, each piece ends with one space, and a pause follows each piece, also the last.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use antiphon_core::ports::Answer;
-use futures_util::StreamExt;
-use futures_util::stream;
+use antiphon_core::refusal::Fault;
+use futures_util::stream::Stream;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How fast a text is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +24,7 @@ pub(super) struct Pace {
 /// Says `text` at `pace`. An empty text has no pieces. The stream may be polled after its end; dropping it ends the answer
 /// at once, pause included.
 pub(super) fn say(text: String, pace: Pace) -> Answer {
-    let speech = Speech { rest: (!text.is_empty()).then_some(0), text, begun: false, pace };
-    let pieces = stream::unfold(speech, |mut speech| async move {
-        if speech.begun {
-            speech.pause().await;
-        }
-        speech.begun = true;
-        speech.next_piece().map(|piece| (Ok(piece), speech))
-    });
-    // Asked again after its end, `unfold` panics; a fused stream says once more that it is over.
-    Box::pin(pieces.fuse())
+    Box::pin(Speech { rest: (!text.is_empty()).then_some(0), text, pace, pause: Pause::Over })
 }
 
 /// A text that is partly said.
@@ -38,16 +32,48 @@ struct Speech {
     text: String,
     /// Where the unsaid part begins; `None` when everything was said.
     rest: Option<usize>,
-    begun: bool,
     pace: Pace,
+    pause: Pause,
+}
+
+/// What comes before the next piece.
+enum Pause {
+    /// Nothing.
+    Over,
+    /// Others run first.
+    Yield,
+    /// The timer, one for all pauses of a text.
+    Sleep(Pin<Box<Sleep>>),
+}
+
+impl Stream for Speech {
+    type Item = Result<String, Fault>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.pause {
+            Pause::Over => {}
+            Pause::Yield => {
+                self.pause = Pause::Over;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Pause::Sleep(sleep) => ready!(sleep.as_mut().poll(context)),
+        }
+        let piece = self.next_piece();
+        if piece.is_some() {
+            self.begin_pause();
+        }
+        Poll::Ready(piece.map(Ok))
+    }
 }
 
 impl Speech {
-    async fn pause(&self) {
-        if self.pace.delay.is_zero() {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(self.pace.delay).await;
+    fn begin_pause(&mut self) {
+        let delay = self.pace.delay;
+        match &mut self.pause {
+            _ if delay.is_zero() => self.pause = Pause::Yield,
+            Pause::Sleep(sleep) => sleep.as_mut().reset(Instant::now() + delay),
+            Pause::Over | Pause::Yield => self.pause = Pause::Sleep(Box::pin(sleep(delay))),
         }
     }
 
@@ -67,10 +93,9 @@ impl Speech {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::task::Poll;
 
+    use futures_util::StreamExt;
     use proptest::prelude::*;
-    use tokio::time::Instant;
 
     use super::*;
 
