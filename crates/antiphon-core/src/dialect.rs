@@ -158,6 +158,16 @@ impl Out {
         self.events.push(OutEvent { name: event, start, end });
     }
 
+    /// Says `event` with one object whose members `write` writes. The same bytes as from [`emit`](Self::emit) at a fraction of
+    /// the cost, for what is said many times a second.
+    pub fn emit_object(&mut self, event: &'static str, write: impl FnOnce(&mut Members<'_>)) {
+        let start = self.buffer.len();
+        self.buffer.push(b'{');
+        write(&mut Members { buffer: &mut self.buffer });
+        self.buffer.push(b'}');
+        self.events.push(OutEvent { name: event, start, end: self.buffer.len() });
+    }
+
     /// Says `event` with `args`, the comma-separated JSON text of its arguments (may be empty), relayed unread.
     pub fn emit_raw(&mut self, event: &'static str, args: &str) {
         let start = self.buffer.len();
@@ -218,6 +228,52 @@ impl Out {
     }
 }
 
+/// Writes the members of one JSON object, in order.
+#[derive(Debug)]
+pub struct Members<'a> {
+    buffer: &'a mut Vec<u8>,
+}
+
+impl Members<'_> {
+    /// A member whose value is a string.
+    pub fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
+        self.name(name);
+        // Nearly all text needs no escape, and this looks at many bytes at a time.
+        let escape = value.bytes().fold(false, |found, b| found | (b < 0x20) | (b == b'"') | (b == b'\\'));
+        if escape {
+            serde_json::to_writer(&mut *self.buffer, value).expect("strings serialize");
+        } else {
+            self.buffer.push(b'"');
+            self.buffer.extend_from_slice(value.as_bytes());
+            self.buffer.push(b'"');
+        }
+        self
+    }
+
+    /// A member whose value is a whole number.
+    pub fn number(&mut self, name: &'static str, value: i64) -> &mut Self {
+        self.name(name);
+        serde_json::to_writer(&mut *self.buffer, &value).expect("numbers serialize");
+        self
+    }
+
+    /// A member whose value is an id of ours.
+    pub fn id(&mut self, name: &'static str, value: &uuid::Uuid) -> &mut Self {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        self.text(name, value.hyphenated().encode_lower(&mut text))
+    }
+
+    /// Names are part of our own programs: they need no escape.
+    fn name(&mut self, name: &'static str) {
+        if self.buffer.last() != Some(&b'{') {
+            self.buffer.push(b',');
+        }
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(b"\":");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +284,20 @@ mod tests {
         assert_eq!(args(r#"["a",{"b":1},3]"#).first::<String>(), Ok("a".into()));
         assert!(args("[]").first::<String>().is_err());
         assert!(args("[1]").first::<String>().is_err());
+    }
+
+    #[test]
+    fn members_are_written_as_serde_would() {
+        let id = uuid::Uuid::from_u128(7);
+        for text in ["plain", "", "quote \" back \\ slash", "línea\n\u{1}", "{", "😀"] {
+            let mut out = Out::default();
+            out.emit_object("e", |o| {
+                o.text("a", text).number("b", -5).id("c", &id).text("d", text);
+            });
+            let expected =
+                format!("{{\"a\":{0},\"b\":-5,\"c\":\"{id}\",\"d\":{0}}}", serde_json::json!(text));
+            assert_eq!(out.events().next(), Some(("e", expected.as_bytes())));
+        }
     }
 
     #[test]

@@ -54,13 +54,26 @@ pub(crate) fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// How many bytes [`write_string`] appends for `text`.
 pub(crate) fn string_length(text: &str) -> usize {
+    if is_plain(text) {
+        return 2 + text.len();
+    }
     2 + text.bytes().map(escaped_length).sum::<usize>()
+}
+
+/// Whether `text` needs no escape. Nearly all text needs none, and this looks at many bytes at a time.
+fn is_plain(text: &str) -> bool {
+    !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
 }
 
 /// Appends `text` as a JSON string with its quotes.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
+    if is_plain(text) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     for byte in text.bytes() {
         match (escaped_length(byte), short_escape(byte)) {
             (1, _) => out.push(byte),

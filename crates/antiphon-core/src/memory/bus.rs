@@ -6,8 +6,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::fast::RandomState;
 
 use crate::event::Envelope;
 use crate::ports::{Bus, Listener, ListenerId};
@@ -16,17 +18,17 @@ use crate::topic::Topic;
 /// A bus that reaches everybody in this process and nobody else.
 pub struct MemoryBus {
     attached: RwLock<Vec<Arc<dyn Listener>>>,
-    shards: [RwLock<HashMap<Topic, Hearers>>; SHARDS],
+    shards: [RwLock<HashMap<Topic, Hearers, RandomState>>; SHARDS],
     hasher: RandomState,
 }
 
 impl MemoryBus {
     /// A bus that nobody listens to yet.
     pub fn new() -> Self {
-        Self { attached: RwLock::default(), shards: Default::default(), hasher: RandomState::new() }
+        Self { attached: RwLock::default(), shards: Default::default(), hasher: RandomState::default() }
     }
 
-    fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers>> {
+    fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers, RandomState>> {
         // The remainder is below SHARDS, so it fits.
         &self.shards[(self.hasher.hash_one(topic) % SHARDS as u64) as usize]
     }

@@ -132,14 +132,14 @@ fn typing(
 }
 
 fn stream(chunk: &Chunk, out: &mut Out) {
-    let payload = Stream {
-        agent_id: &chunk.agent,
-        message_id: chunk.reply,
-        chunk: &chunk.text,
-        index: chunk.index,
-        timestamp: chunk.at,
-    };
-    out.emit("chat:message:stream", &payload);
+    out.emit_object("chat:message:stream", |members| {
+        members
+            .text("agentId", chunk.agent.as_str())
+            .id("messageId", &chunk.reply.0)
+            .text("chunk", &chunk.text)
+            .number("index", chunk.index.into())
+            .number("timestamp", chunk.at.0);
+    });
 }
 
 fn complete(message: &Message, tokens: u64, relation: &Relation, out: &mut Out) {
@@ -254,16 +254,6 @@ struct Typing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<&'a PersonId>,
     is_typing: bool,
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Stream<'a> {
-    agent_id: &'a AgentId,
-    message_id: MessageId,
-    chunk: &'a str,
-    index: u32,
     timestamp: Timestamp,
 }
 

@@ -26,6 +26,9 @@ impl Encoded {
     /// without brackets, possibly none; they are trusted to be valid, and to contain
     /// `{"_placeholder":true,"num":n}` for the n-th of `attachments`.
     pub fn event(namespace: &str, id: Option<u64>, name: &str, args: &[u8], attachments: &[Bytes]) -> Self {
+        if id.is_none() && attachments.is_empty() && namespace == "/" {
+            return Self::broadcast(name, args);
+        }
         let [binary, count, dash] = kind(["42", "45"], attachments);
         let [namespace, comma] = place(namespace);
         let comma_before_args = if args.is_empty() { "" } else { "," };
@@ -33,6 +36,23 @@ impl Encoded {
         let name = Piece::Quoted(name);
         let pieces = [binary, count, dash, namespace, comma, id, raw("["), name, raw(comma_before_args)];
         Self::build(&pieces, &[Piece::Raw(args), raw("]")], attachments)
+    }
+
+    /// By far the most frequent packet: an event of the main namespace that asks for no answer. The same bytes as from
+    /// [`build`](Self::build), at a third of the cost.
+    fn broadcast(name: &str, args: &[u8]) -> Self {
+        let comma = usize::from(!args.is_empty());
+        let length = 4 + json::string_length(name) + comma + args.len();
+        let mut out = Vec::with_capacity(header_length(length) + length);
+        write_header(Opcode::Text, length, &mut out);
+        out.extend_from_slice(b"42[");
+        json::write_string(name, &mut out);
+        if comma == 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(args);
+        out.push(b']');
+        Self { frames: out.into() }
     }
 
     /// The answer to the event that came with `id`. `args` and `attachments` as for [`event`](Self::event).
@@ -204,6 +224,20 @@ fn write_base64(payload: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_short_way_gives_the_same_bytes() {
+        for name in ["chat:typing", "quote\"d", "línea\n"] {
+            for args in ["", "{\"a\":1}", "1,2"] {
+                let long = Encoded::build(
+                    &[raw("42"), raw("["), Piece::Quoted(name), raw(if args.is_empty() { "" } else { "," })],
+                    &[raw(args), raw("]")],
+                    &[],
+                );
+                assert_eq!(Encoded::event("/", None, name, args.as_bytes(), &[]).frames(), long.frames());
+            }
+        }
+    }
+
     use super::*;
 
     /// The payloads of the frames, binary ones in angle brackets.
