@@ -201,12 +201,13 @@ impl Core {
         let pause = over.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         let mut at = Instant::now();
         for connection in all {
-            connection.close(&self, crate::session::Closing::Draining);
-            at += pause;
+            // The first goes at once, and nobody waits after the last.
             tokio::select! {
                 () = tokio::time::sleep_until(at) => {}
                 () = self.shared.hurried() => {}
             }
+            connection.close(&self, crate::session::Closing::Draining);
+            at += pause;
         }
         self.shared.drained();
     }

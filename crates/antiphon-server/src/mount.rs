@@ -8,6 +8,7 @@ use antiphon_wire::engine::Timing;
 
 use crate::config;
 use crate::transport::origin::Origins;
+use crate::transport::polling::Address;
 
 /// A mount, ready to serve.
 pub(crate) struct Mount {
@@ -23,6 +24,9 @@ pub(crate) struct Mount {
     pub(crate) upgrade_timeout: u64,
     pub(crate) limits: Limits,
     pub(crate) origins: Origins,
+    /// Sessions that a polling request may name here. Each mount has its own: what is allowed on one, an Origin say, must not
+    /// reach the sessions of another.
+    pub(crate) sessions: papaya::HashMap<Box<str>, Address, foldhash::fast::RandomState>,
 }
 
 /// Which layer a mount ends at.
@@ -71,7 +75,13 @@ impl Mount {
                 ..Limits::default()
             },
             origins: Origins::new(&mount.origins),
+            sessions: papaya::HashMap::default(),
         }
+    }
+
+    /// Whether the next ping is due before the wait for the pong of the last one would be over.
+    pub(crate) fn pings_before_timeouts(&self) -> bool {
+        self.timing.ping_interval < self.timing.ping_timeout
     }
 
     /// Whether clients must CONNECT here.

@@ -1,4 +1,4 @@
-//! What all cores share: the app, who may come in, where sessions are, and how many of everything there were.
+//! What all cores share: the app, who may come in, and how many of everything there were.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,7 +15,6 @@ use crate::config::Limits;
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::session::Closing;
-use crate::transport::polling::Address;
 
 /// Letters that may wait for a core before everybody else slows down for it.
 const HIGH_WATER: usize = 65_536;
@@ -25,8 +24,6 @@ pub(crate) struct Shared {
     pub(crate) app: Arc<App>,
     pub(crate) auth: Doorkeeper,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
-    /// Sessions that a polling request may name.
-    pub(crate) sessions: papaya::HashMap<Box<str>, Address, foldhash::fast::RandomState>,
     pub(crate) voices: Vec<Voice>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
@@ -59,7 +56,6 @@ impl Shared {
             app,
             auth,
             mailboxes,
-            sessions: papaya::HashMap::default(),
             voices,
             limits,
             counters: Counters::default(),
@@ -229,7 +225,11 @@ impl Counters {
             Closing::Malformed(_) | Closing::Violation(..) | Closing::TooLarge | Closing::TooFast => {
                 self.malformed.fetch_add(1, Relaxed)
             }
-            Closing::Peer | Closing::PingTimeout | Closing::ConnectTimeout | Closing::Draining => 0,
+            Closing::Peer
+            | Closing::PingTimeout
+            | Closing::ConnectTimeout
+            | Closing::Failed
+            | Closing::Draining => 0,
         };
     }
 

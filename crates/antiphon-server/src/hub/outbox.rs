@@ -65,17 +65,19 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues an event's frame as its delivery allows. `render` makes the frame of a joined piece.
+    /// Queues an event's frame as its delivery allows. `is_behind` says that nothing is being read at the moment, and `render`
+    /// makes the frame of a joined piece.
     pub(crate) fn push_event(
         &mut self,
         frame: &Encoded,
         (delivery, voice, event): (Delivery, VoiceId, &Event),
+        is_behind: bool,
         limit: usize,
         render: impl FnOnce(&Event) -> Option<Encoded>,
     ) -> Result<Queued, Full> {
         match (delivery, event) {
             (Delivery::Volatile, _) if self.bytes + frame.len() > limit => Ok(Queued::Dropped),
-            (Delivery::Piece(_), Event::ReplyChunk(chunk)) if self.bytes > JOIN_ABOVE => {
+            (Delivery::Piece(_), Event::ReplyChunk(chunk)) if is_behind && self.bytes > JOIN_ABOVE => {
                 if let Some(piece) = self.last_piece(chunk.reply, voice) {
                     let before = piece.frame.len();
                     piece.chunk.text.push_str(&chunk.text);
@@ -221,7 +223,7 @@ mod tests {
 
     fn push(outbox: &mut Outbox, event: &Event, limit: usize) -> Result<Queued, Full> {
         let frame = render(event).unwrap_or_else(|| text(100));
-        outbox.push_event(&frame, (event.delivery(), VOICE, event), limit, render)
+        outbox.push_event(&frame, (event.delivery(), VOICE, event), true, limit, render)
     }
 
     #[test]
@@ -265,6 +267,19 @@ mod tests {
         let body = String::from_utf8(outbox.take_polling_body()).unwrap();
         assert!(body.ends_with("\u{1e}a b \u{1e}c \u{1e}d "), "{}", &body[body.len() - 20..]);
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn pieces_for_a_client_that_reads_stay_as_they_are() {
+        let mut outbox = Outbox::default();
+        outbox.push(text(JOIN_ABOVE + 1), 1 << 20).unwrap();
+        let one = MessageId::random();
+        for index in 0..3 {
+            let event = chunk(one, index, "a ");
+            let frame = render(&event).unwrap();
+            let place = (event.delivery(), VOICE, &event);
+            assert_eq!(outbox.push_event(&frame, place, false, 1 << 20, render).unwrap(), Queued::Whole);
+        }
     }
 
     #[test]

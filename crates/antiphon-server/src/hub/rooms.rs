@@ -34,7 +34,8 @@ pub(crate) struct Room {
 /// Members that are spoken to in the same words.
 struct Group {
     voice: VoiceId,
-    members: Vec<Member>,
+    /// Most rooms are one person's: one member needs no memory of its own.
+    members: SmallVec<[Member; 1]>,
 }
 
 struct Member {
@@ -62,7 +63,7 @@ impl Core {
         let room = self.room(topic);
         let mut groups = room.groups.borrow_mut();
         let index = groups.iter().position(|group| group.voice == socket.voice).unwrap_or_else(|| {
-            groups.push(Group { voice: socket.voice, members: Vec::new() });
+            groups.push(Group { voice: socket.voice, members: SmallVec::new() });
             groups.len() - 1
         });
         let members = &mut groups[index].members;

@@ -21,6 +21,8 @@ pub(crate) enum Closing {
     TooSlow,
     /// It sent more than could be processed.
     TooFast,
+    /// Something here failed while it was served.
+    Failed,
     /// This server stops; the client is to come back.
     Draining,
 }
@@ -37,6 +39,7 @@ impl Closing {
             Self::TooLarge => (1009, "message too large"),
             Self::TooSlow => (1008, "too slow: reconnect and read faster"),
             Self::TooFast => (1008, "too many packets at once"),
+            Self::Failed => (1011, "internal error"),
             Self::Draining => (1001, "server stops: reconnect"),
         }
     }

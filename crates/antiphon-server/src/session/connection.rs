@@ -155,9 +155,9 @@ impl Connection {
         }
     }
 
-    fn forget_sid(&self, core: &Core) {
+    fn forget_sid(&self) {
         if let Some(sid) = self.sid.take() {
-            core.shared.sessions.pin().remove(&sid);
+            self.mount.sessions.pin().remove(&sid);
         }
     }
 
@@ -186,7 +186,7 @@ impl Connection {
             }
             Link::Closed => {}
         }
-        self.forget_sid(core);
+        self.forget_sid();
         self.outbox.take();
         self.inbox.take();
         core.connections.borrow_mut().try_remove(self.key.slot as usize);

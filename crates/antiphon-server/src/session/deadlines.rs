@@ -37,7 +37,9 @@ impl Connection {
         }
         let probe_by = self.probe_deadline(now);
         let beat_by = loop {
-            match { self.engine.borrow_mut().beat(now) } {
+            // The borrow ends before a close needs one of its own.
+            let beat = self.engine.borrow_mut().beat(now);
+            match beat {
                 Beat::SendPing => self.push(core, Encoded::engine("2")),
                 Beat::WaitUntil(at) => break at,
                 Beat::Dead => return self.close(core, Closing::PingTimeout),

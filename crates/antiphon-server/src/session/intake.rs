@@ -20,8 +20,15 @@ impl Connection {
         via: Transport,
         packet: engine::Packet<'_>,
     ) -> Option<Step> {
-        let received = self.engine.borrow_mut().receive(via, packet, core.now());
+        let now = core.now();
+        let is_pong = matches!(packet, engine::Packet::Pong(_));
+        let received = self.engine.borrow_mut().receive(via, packet, now);
         match received {
+            // The wheel comes back when the wait for the pong would be over. If that is later than the next ping is due, it has to
+            // be told.
+            Ok(engine::Received::Nothing) if is_pong && self.mount.pings_before_timeouts() => {
+                self.look(core, now)
+            }
             Ok(engine::Received::Nothing) => {}
             Ok(engine::Received::Message(text)) => {
                 if !self.mount.serves_sockets() {

@@ -22,37 +22,49 @@ impl Connection {
     /// The future is boxed so that a connection with nothing to process does not pay for its size.
     pub(crate) async fn process(self: &Rc<Self>, core: &Rc<Core>) {
         if self.begin_processing() {
-            Box::pin(process(Processing(self.clone()), core.clone())).await;
+            Box::pin(process(Processing { connection: self.clone(), core: core.clone() })).await;
         }
     }
 }
 
-/// Says that a connection is being processed, until dropped: a panic in a handler must not leave it waiting for ever.
-struct Processing(Rc<Connection>);
+/// Says that a connection is being processed, until dropped. A panic in a handler must not leave its connection waiting for
+/// ever, whichever transport brought the packet: it ends that connection, and only that one.
+struct Processing {
+    connection: Rc<Connection>,
+    core: Rc<Core>,
+}
 
 impl Drop for Processing {
     fn drop(&mut self) {
-        self.0.end_processing();
+        self.connection.end_processing();
+        if std::thread::panicking() {
+            tracing::error!(
+                connection = self.connection.key().slot,
+                "a handler panicked; its connection is closed"
+            );
+            self.core.shared.counters.panicked();
+            self.connection.close(&self.core, Closing::Failed);
+        }
     }
 }
 
-async fn process(processing: Processing, core: Rc<Core>) {
-    let connection = &processing.0;
+async fn process(processing: Processing) {
+    let (connection, core) = (&processing.connection, &processing.core);
     while let Some(packet) = connection.next_packet() {
         core.shared.breathe().await;
         match packet {
             Incoming::Connect { namespace, auth } => {
-                connect(&core, connection, namespace.as_str(), auth.as_deref()).await;
+                connect(core, connection, namespace.as_str(), auth.as_deref()).await;
             }
-            Incoming::Event(packet) => match socket_of(&core, connection, packet.namespace.as_str()) {
-                Some(socket) => event(&core, &socket, packet).await,
-                None => connection.close(&core, Closing::Malformed("an event before CONNECT")),
+            Incoming::Event(packet) => match socket_of(core, connection, packet.namespace.as_str()) {
+                Some(socket) => event(core, &socket, packet).await,
+                None => connection.close(core, Closing::Malformed("an event before CONNECT")),
             },
             Incoming::Disconnect { namespace } => {
-                if let Some(socket) = socket_of(&core, connection, namespace.as_str()) {
+                if let Some(socket) = socket_of(core, connection, namespace.as_str()) {
                     connection.sockets.borrow_mut().retain(|other| !Rc::ptr_eq(other, &socket));
-                    socket.part(&core);
-                    connection.expect_socket(&core);
+                    socket.part(core);
+                    connection.expect_socket(core);
                 }
             }
             // Nothing that we send asks for an acknowledgement, so this answers a question never asked.

@@ -39,6 +39,7 @@ impl Connection {
         let pushed = self.outbox.borrow_mut().push_event(
             frame,
             (delivery, voice, &envelope.event),
+            self.is_behind(),
             core.shared.limits.outbox,
             |event| core.render(voice, event).into_iter().next(),
         );
@@ -48,6 +49,11 @@ impl Connection {
             Ok(Queued::Dropped) => core.shared.counters.dropped(),
             Err(Full) => self.pushed(core, true),
         }
+    }
+
+    /// Whether what is said now waits for the client, not only for the end of this turn.
+    fn is_behind(&self) -> bool {
+        self.state.get().blocked || matches!(&*self.link.borrow(), Link::Polling { waiting: None, .. })
     }
 
     fn pushed(self: &Rc<Self>, core: &Core, overflowed: bool) {
@@ -109,8 +115,10 @@ impl Connection {
     async fn unblock(self: Rc<Self>, core: Rc<Core>) {
         let stall = Duration::from_millis(core.shared.limits.write_stall);
         loop {
-            let Link::Websocket(stream) = &*self.link.borrow() else { return };
-            let stream = stream.clone();
+            let stream = match &*self.link.borrow() {
+                Link::Websocket(stream) => stream.clone(),
+                Link::Polling { .. } | Link::Closed => return,
+            };
             let writable = tokio::time::timeout(stall, stream.writable());
             if writable.await.is_err() {
                 return self.close(&core, Closing::TooSlow);

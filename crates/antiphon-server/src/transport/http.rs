@@ -111,7 +111,7 @@ async fn engine(core: &Rc<Core>, mount: &Arc<Mount>, request: Request<Incoming>)
             Transport::Websocket => handshake(core, mount, request, None),
         };
     };
-    let Some(address) = core.shared.sessions.pin().get(sid).copied() else {
+    let Some(address) = mount.sessions.pin().get(sid).copied() else {
         return bad(BadRequest::UnknownSession);
     };
     match transport {
@@ -127,7 +127,7 @@ fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>) -> Reply {
     let link = Link::Polling { waiting: Some(reply), probing: None };
     let connection = Connection::open(core, mount.clone(), &sid, link);
     let address = Address { core: core.index, key: connection.key() };
-    core.shared.sessions.pin().insert(sid.into(), address);
+    mount.sessions.pin().insert(sid.into(), address);
     // The handshake is already in the outbox, so the answer is there as soon as it is written.
     connection.flush(core);
     match answer.try_recv() {

@@ -34,9 +34,8 @@ pub(crate) async fn read(core: Rc<Core>, connection: Rc<Connection>, stream: Rc<
         match reader.stream.read_into(&reader.core.scratch).await {
             Ok(0) | Err(_) => return reader.lost(),
             Ok(length) => {
-                let mut scratch = reader.core.scratch.borrow_mut();
-                if !reader.take(&mut decoder, &mut scratch[..length]) {
-                    drop(scratch);
+                let goes_on = reader.take(&mut decoder, &mut reader.core.scratch.borrow_mut()[..length]);
+                if !goes_on {
                     return reader.linger().await;
                 }
             }
@@ -51,12 +50,12 @@ struct Reader {
 }
 
 impl Drop for Reader {
-    /// A panic in a handler ends this task; it must end the connection too, and only this one.
+    /// A panic ends this task; it must end what this task reads for, too. (One in a handler has done so already.)
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.connection.is_closed() {
             tracing::error!(
                 connection = self.connection.key().slot,
-                "a handler panicked; its connection is closed"
+                "reading panicked; the connection is closed"
             );
             self.core.shared.counters.panicked();
             self.lost();

@@ -1,0 +1,219 @@
+//! What clients see of a store that fails: a documented error, and no more than that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use antiphon_core::actor::{ApiKey, KeyHash, Person, Plan};
+use antiphon_core::agents::{Agent, AgentChange, Relation};
+use antiphon_core::conversation::Message;
+use antiphon_core::ids::{AgentId, ConversationId, PersonId};
+use antiphon_core::memory::MemoryStore;
+use antiphon_core::ports::{Agents, Appended, Committed, Conversations, NewMessage, People};
+use antiphon_core::refusal::Fault;
+use antiphon_server::wiring::Extras;
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::support::client::Client;
+use crate::support::engine::{BOTH, Transport};
+use crate::support::people::{ada, config, settle};
+use crate::support::server::Server;
+
+/// A store whose disk can be taken away.
+#[derive(Default)]
+struct Brittle {
+    inner: MemoryStore,
+    writes_fail: AtomicBool,
+    reads_fail: AtomicBool,
+}
+
+impl Brittle {
+    fn write(&self) -> Result<&MemoryStore, Fault> {
+        self.unless(&self.writes_fail)
+    }
+
+    fn read(&self) -> Result<&MemoryStore, Fault> {
+        self.unless(&self.reads_fail)
+    }
+
+    fn unless(&self, fails: &AtomicBool) -> Result<&MemoryStore, Fault> {
+        match fails.load(Ordering::SeqCst) {
+            true => Err(Fault::new("No space left on device (/var/lib/antiphon)")),
+            false => Ok(&self.inner),
+        }
+    }
+
+    fn fail(&self, writes: bool, reads: bool) {
+        self.writes_fail.store(writes, Ordering::SeqCst);
+        self.reads_fail.store(reads, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl People for Brittle {
+    async fn put_person(&self, person: &Person) -> Result<(), Fault> {
+        self.write()?.put_person(person).await
+    }
+    async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
+        self.read()?.person(id).await
+    }
+    async fn put_plan(&self, plan: &Plan) -> Result<(), Fault> {
+        self.write()?.put_plan(plan).await
+    }
+    async fn plan(&self, name: &str) -> Result<Option<Plan>, Fault> {
+        self.read()?.plan(name).await
+    }
+    async fn put_key(&self, key: &ApiKey) -> Result<(), Fault> {
+        self.write()?.put_key(key).await
+    }
+    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault> {
+        self.read()?.person_by_key(hash).await
+    }
+    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
+        self.read()?.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Agents for Brittle {
+    async fn put_agent(&self, agent: &Agent) -> Result<(), Fault> {
+        self.write()?.put_agent(agent).await
+    }
+    async fn agent(&self, id: &AgentId) -> Result<Option<Agent>, Fault> {
+        self.read()?.agent(id).await
+    }
+    async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault> {
+        self.read()?.agents_of(owner).await
+    }
+    async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
+        self.write()?.change_agent(id, change).await
+    }
+    async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault> {
+        self.write()?.delete_agent(id).await
+    }
+    async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
+        self.read()?.relation(agent, person).await
+    }
+}
+
+#[async_trait]
+impl Conversations for Brittle {
+    async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault> {
+        self.write()?.append(message, committed).await
+    }
+    async fn history(
+        &self,
+        conversation: ConversationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Message>, Fault> {
+        self.read()?.history(conversation, after, limit).await
+    }
+    async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read()?.recent(conversation, limit).await
+    }
+}
+
+async fn brittle_server() -> (Server, Arc<Brittle>) {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    (Server::start(config(), extras).await, store)
+}
+
+const HELLO: &str = r#"{"agentId":"luna","message":"Hello!"}"#;
+
+#[tokio::test]
+async fn a_message_that_cannot_be_stored_is_an_error_for_its_sender_and_the_next_one_works() {
+    let (server, store) = brittle_server().await;
+    for transport in BOTH {
+        let mut tab = ada(&server, transport).await;
+        let joined = tab.ask("chat:join", r#"{"agentId":"luna"}"#).await;
+        tab.ack(joined).await;
+        let mut client = ada(&server, transport).await;
+
+        store.fail(true, false);
+        let id = client.ask("chat:message", HELLO).await;
+        let error = json!({"code": "MESSAGE_ERROR", "message": "Failed to process message"});
+        assert_eq!(client.ack(id).await, json!({"ok": false, "error": error}));
+        let (name, mut heard) = client.event().await;
+        assert!(heard["timestamp"].is_i64(), "{heard}");
+        heard.as_object_mut().expect("an object").remove("timestamp");
+        assert_eq!((name.as_str(), heard), ("chat:error", error));
+
+        store.fail(false, false);
+        let id = client.ask("chat:message", HELLO).await;
+        assert_eq!(client.ack(id).await["ok"], json!(true));
+        // The first thing that the others hear is the message that was stored.
+        let (name, heard) = tab.event().await;
+        assert_eq!((name.as_str(), &heard["content"]), ("chat:message", &json!("Hello!")));
+        client.event_named("chat:message:complete").await;
+        tab.engine.close().await;
+        client.engine.close().await;
+        server.until("both to be gone", |server| server.open_connections() == 0).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_needs_no_disk_goes_on_without_one() {
+    let (server, store) = brittle_server().await;
+    let mut client = ada(&server, Transport::Websocket).await;
+    let joined = client.ask("chat:join", r#"{"agentId":"luna"}"#).await;
+    client.ack(joined).await;
+    store.fail(true, true);
+    client.emit("chat:typing", r#"{"agentId":"luna","isTyping":false}"#).await;
+    assert_eq!(client.event_named("chat:typing").await["userId"], json!("ada"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_cannot_be_looked_up_is_an_error_of_joining() {
+    let (server, store) = brittle_server().await;
+    let mut client = ada(&server, Transport::Websocket).await;
+    store.fail(false, true);
+    client.emit("chat:join", r#"{"agentId":"luna"}"#).await;
+    let error = client.event_named("chat:error").await;
+    assert_eq!((&error["code"], &error["message"]), (&json!("JOIN_ERROR"), &json!("Failed to join chat")));
+    store.fail(false, false);
+    let joined = client.ask("chat:join", r#"{"agentId":"luna"}"#).await;
+    assert_eq!(client.ack(joined).await, json!({"ok": true}));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_looked_up_is_not_let_in_and_told_no_more_than_that() {
+    let (server, store) = brittle_server().await;
+    store.fail(false, true);
+    for transport in BOTH {
+        let refused = Client::try_connect(&server.door(), transport, r#"{"token":"ada-key"}"#).await.err();
+        assert_eq!(refused, Some(json!({"message": "Authentication failed"})));
+    }
+    store.fail(false, false);
+    ada(&server, Transport::Websocket).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_is_an_error_for_the_room_and_the_question_stays() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let mut config = config();
+    config.model.chunk_words = 1;
+    config.model.chunk_delay = std::time::Duration::from_millis(100);
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+    let mut client = ada(&server, Transport::Websocket).await;
+    client.emit("chat:message", HELLO).await;
+    client.event_named("chat:message:stream").await;
+    store.fail(true, false);
+    let error = client.event_named("chat:error").await;
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("GENERATION_ERROR"), &json!("Failed to generate response"))
+    );
+    assert_eq!(client.event_named("chat:typing").await["isTyping"], json!(false));
+    server.stop().await;
+}
