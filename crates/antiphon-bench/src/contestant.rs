@@ -1,0 +1,114 @@
+//! Who is measured, and how each one is started.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::machine::Cores;
+use crate::process::Server;
+use crate::scenario::Work;
+use crate::{peers, product};
+
+/// A server in the table; the order is that of its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Contestant {
+    /// The bare kernel: see [`floor`](crate::floor).
+    Floor,
+    /// The product's own binary with its `chat` dialect.
+    Antiphon,
+    /// The Rust library on axum.
+    Socketioxide,
+    /// The reference implementation with ws.
+    Node,
+    /// python-socketio on aiohttp with uvloop.
+    Python,
+}
+
+/// Where everything lies that a run starts from or writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The product's binary.
+    pub antiphon: PathBuf,
+    /// Where peers are built and installed.
+    pub installed: PathBuf,
+    /// Where servers keep their data and logs; on the disk that durable messages are measured on.
+    pub data: PathBuf,
+}
+
+impl Places {
+    /// The product's part of `data`.
+    pub fn product_data(&self) -> PathBuf {
+        self.data.join("antiphon")
+    }
+}
+
+impl Contestant {
+    /// Everybody, in the order of the columns.
+    pub const ALL: [Self; 5] = [Self::Floor, Self::Antiphon, Self::Socketioxide, Self::Node, Self::Python];
+
+    /// The column's head, and the name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Antiphon => "antiphon",
+            Self::Socketioxide => "socketioxide",
+            Self::Node => "node",
+            Self::Python => "python",
+        }
+    }
+
+    /// Whether this one does such work at all. The floor of what is durable is the disk, not a server.
+    pub fn does(self, work: Work) -> bool {
+        !work.is_durable() || matches!(self, Self::Floor | Self::Antiphon)
+    }
+
+    /// Starts it for `work` with nothing in it but the work's cast, and waits until it is ready.
+    pub fn start(self, work: Work, places: &Places, cores: Cores) -> Result<Server> {
+        let command = match self {
+            Self::Floor => floor(work)?,
+            Self::Antiphon => product::prepare(&places.antiphon, &places.product_data(), &work.cast())?,
+            Self::Socketioxide => Command::new(peers::socketioxide_binary(&places.installed)),
+            Self::Node => in_directory("node", "server.js", &peers::node_directory(&places.installed)),
+            Self::Python => {
+                let program = peers::python_program(&places.installed);
+                in_directory(program.display().to_string(), "server.py", &peers::source("python"))
+            }
+        };
+        Server::start(command, cores, &places.data.join(format!("{}.log", self.name())))
+    }
+}
+
+fn floor(work: Work) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    let role = work.role().to_possible_value().context("every role has a name")?;
+    command.args(["floor", "--scenario", role.get_name()]);
+    Ok(command)
+}
+
+fn in_directory(program: impl AsRef<std::ffi::OsStr>, script: &str, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg(script).current_dir(directory);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_product_and_the_disk_store_anything() {
+        let storing: Vec<_> =
+            Contestant::ALL.into_iter().filter(|it| it.does(Work::DurableRate { senders: 64 })).collect();
+        assert_eq!(storing, [Contestant::Floor, Contestant::Antiphon]);
+        assert!(Contestant::ALL.into_iter().all(|it| it.does(Work::Echo { clients: 1 })));
+    }
+
+    #[test]
+    fn the_command_line_and_the_columns_agree_on_names() {
+        for contestant in Contestant::ALL {
+            assert_eq!(contestant.to_possible_value().unwrap().get_name(), contestant.name());
+        }
+    }
+}

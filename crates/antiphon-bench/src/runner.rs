@@ -1,0 +1,207 @@
+//! How a run proceeds: for every row, several rounds, and in every round each server once, started afresh.
+//!
+//! The servers take turns within a round, so that a noisy minute of the machine hits all of them and the median of
+//! the rounds leaves it out.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::contestant::{Contestant, Places};
+use crate::machine::{self, Cores};
+use crate::progress::say;
+use crate::scenario::durable::Durability;
+use crate::scenario::{Pace, Scenario, Work};
+use crate::statistics::median;
+use crate::{disk, peers, product};
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The rows.
+    pub scenarios: Vec<Scenario>,
+    /// The columns.
+    pub contestants: Vec<Contestant>,
+    /// How often each is measured; the median counts.
+    pub rounds: usize,
+    /// How long each looks.
+    pub pace: Pace,
+    /// Where everything lies.
+    pub places: Places,
+    /// Who runs where.
+    pub cores: Cores,
+}
+
+/// One figure of the table, or why there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// The median of what the rounds gave.
+    Measured(f64),
+    /// No round gave anything; the reason of the last one.
+    Failed(String),
+    /// Not asked for, not installed, or not this server's work.
+    Absent,
+}
+
+/// What a run found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// The columns that could be measured, and what each server is made of.
+    pub columns: Vec<(Contestant, String)>,
+    /// The rows, each with one cell per column.
+    pub rows: Vec<(Scenario, Vec<Cell>)>,
+    /// What a reader has to know: who could not be installed, which rounds failed.
+    pub notes: Vec<String>,
+}
+
+impl Results {
+    /// The figure of one row and one server.
+    pub fn value(&self, row: &[Cell], contestant: Contestant) -> Option<f64> {
+        match self.cell(row, contestant) {
+            Cell::Measured(value) => Some(*value),
+            Cell::Failed(_) | Cell::Absent => None,
+        }
+    }
+
+    /// One row's cell of one server.
+    pub fn cell<'a>(&self, row: &'a [Cell], contestant: Contestant) -> &'a Cell {
+        let column = self.columns.iter().position(|(column, _)| *column == contestant);
+        column.and_then(|column| row.get(column)).unwrap_or(&Cell::Absent)
+    }
+}
+
+/// Installs what is missing and measures everything that `plan` asks for.
+///
+/// A server that fails costs its cells, not the run. Fails only if the bench itself cannot work here.
+pub fn run(plan: &Plan) -> Result<Results> {
+    fs::create_dir_all(&plan.places.data)
+        .with_context(|| format!("creating {}", plan.places.data.display()))?;
+    let mut results = Results { columns: Vec::new(), rows: Vec::new(), notes: Vec::new() };
+    for contestant in &plan.contestants {
+        match install(*contestant, &plan.places) {
+            Ok(version) => results.columns.push((*contestant, version)),
+            Err(error) => results.note(format!("{} is not in this run: {error:#}", contestant.name())),
+        }
+    }
+    let files = machine::raise_file_limit()?;
+    say(&format!("up to {files} open files"));
+    let load = machine::load_average();
+    if load > 1.0 {
+        results.note(format!(
+            "The machine was busy when the run began (load average {load:.1}): latencies suffer first."
+        ));
+    }
+    if plan.cores.are_shared() {
+        results.note("Only one core: server and load generator stood in each other's way.".to_owned());
+    }
+    machine::pin(plan.cores.client)?;
+    for scenario in &plan.scenarios {
+        let cells = measure(plan, scenario, &mut results);
+        results.rows.push((scenario.clone(), cells));
+    }
+    Ok(results)
+}
+
+impl Results {
+    fn note(&mut self, note: String) {
+        say(&note);
+        self.notes.push(note);
+    }
+}
+
+/// Returns what the column's head is to be explained with; peers say it themselves when they are started.
+fn install(contestant: Contestant, places: &Places) -> Result<String> {
+    if contestant == Contestant::Antiphon {
+        product::forget(&places.product_data())?;
+        let version = product::version(&places.antiphon);
+        return version.with_context(|| format!("{} does not tell its version", places.antiphon.display()));
+    }
+    if contestant != Contestant::Floor {
+        say(&format!("preparing {}", contestant.name()));
+    }
+    peers::install(contestant, &places.installed)?;
+    Ok(String::new())
+}
+
+fn measure(plan: &Plan, scenario: &Scenario, results: &mut Results) -> Vec<Cell> {
+    say(&format!("{}: {}", scenario.name, scenario.work.title()));
+    let mut columns = vec![Column::default(); results.columns.len()];
+    for round in 1..=plan.rounds {
+        for (column, (contestant, versions)) in columns.iter_mut().zip(&mut results.columns) {
+            if !contestant.does(scenario.work) {
+                continue;
+            }
+            match measure_once(plan, *contestant, scenario.work, versions) {
+                Ok(value) => {
+                    say(&format!("  round {round}  {:<13} {value:>10.2}", contestant.name()));
+                    column.values.push(value);
+                }
+                Err(error) => {
+                    say(&format!("  round {round}  {:<13} failed: {error:#}", contestant.name()));
+                    column.failures.push(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    for (column, (contestant, _)) in columns.iter().zip(results.columns.clone()) {
+        if let Some(last) = column.failures.last() {
+            let (failed, name) = (column.failures.len(), contestant.name());
+            results.note(format!(
+                "{name} failed in {failed} of {} rounds at {}: {last}",
+                plan.rounds, scenario.name
+            ));
+        }
+    }
+    columns.into_iter().map(Column::into_cell).collect()
+}
+
+/// What the rounds gave for one server.
+#[derive(Clone, Debug, Default)]
+struct Column {
+    values: Vec<f64>,
+    failures: Vec<String>,
+}
+
+impl Column {
+    fn into_cell(mut self) -> Cell {
+        match (median(&self.values), self.failures.pop()) {
+            (Some(value), _) => Cell::Measured(value),
+            (None, Some(failure)) => Cell::Failed(failure),
+            (None, None) => Cell::Absent,
+        }
+    }
+}
+
+fn measure_once(plan: &Plan, contestant: Contestant, work: Work, versions: &mut String) -> Result<f64> {
+    if contestant == Contestant::Floor && work.is_durable() {
+        let Durability { per_second, p99_millis } =
+            disk::one_sync_per_message(&plan.places.data, plan.pace.window.max(Duration::from_secs(1)))?;
+        return Ok(if work.is_a_rate() { per_second } else { p99_millis });
+    }
+    let mut server = contestant.start(work, &plan.places, plan.cores)?;
+    if let Some(announced) = server.versions() {
+        announced.clone_into(versions);
+    }
+    work.measure(&server, plan.pace).map_err(|error| match server.obituary() {
+        Some(obituary) => error.context(obituary),
+        None => error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_the_median_of_the_rounds_that_worked() {
+        let column = |values: &[f64], failures: &[&str]| Column {
+            values: values.to_vec(),
+            failures: failures.iter().map(|&failure| failure.to_owned()).collect(),
+        };
+        assert_eq!(column(&[3.0, 1.0, 2.0], &[]).into_cell(), Cell::Measured(2.0));
+        assert_eq!(column(&[3.0], &["it ended"]).into_cell(), Cell::Measured(3.0));
+        assert_eq!(column(&[], &["first", "last"]).into_cell(), Cell::Failed("last".to_owned()));
+        assert_eq!(column(&[], &[]).into_cell(), Cell::Absent);
+    }
+}
