@@ -45,6 +45,8 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
     Config {
         server: Server {
             data: data.clone().unwrap_or_else(|| PathBuf::from("data/demo")),
+            // Its few tabs may all come back at once; whoever stops it does not want to wait for them.
+            drain: 0,
             ..Server::default()
         },
         listeners: vec![Listener {

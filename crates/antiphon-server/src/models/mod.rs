@@ -2,9 +2,9 @@
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`offline`] | what the built-in agent says: a deterministic script, no language model, no network |
-//! | [`echo`] | what the development and load-test model says: the text it was given |
-//! | [`pacing`] | in which pieces and at what pace a whole text is said |
+//! | `offline` | what the built-in agent says: a deterministic script, no language model, no network |
+//! | `echo` | what the development and load-test model says: the text it was given |
+//! | `pacing` | in which pieces and at what pace a whole text is said |
 
 mod echo;
 mod offline;

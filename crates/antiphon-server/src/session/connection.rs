@@ -46,6 +46,7 @@ pub(super) struct State {
     pub(super) blocked: bool,
     pub(super) overflowed: bool,
     pub(super) processing: bool,
+    pub(super) leaving: bool,
 }
 
 /// What carries the session's bytes.
@@ -159,6 +160,20 @@ impl Connection {
         if let Some(sid) = self.sid.take() {
             self.mount.sessions.pin().remove(&sid);
         }
+    }
+
+    /// The client goes. What it sent before is still processed; then the session ends.
+    pub(crate) fn leave(self: &Rc<Self>, core: &Rc<Core>) {
+        if self.inbox.borrow().is_empty() && !self.state.get().processing {
+            self.close(core, Closing::Peer);
+        } else {
+            self.update(|state| state.leaving = true);
+        }
+    }
+
+    /// Whether the client is gone and only what it left behind is still processed.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state.get().leaving
     }
 
     /// Ends the session. Whoever waits is answered, rooms are left at once, the core is told.

@@ -26,7 +26,7 @@ impl Connection {
     /// Does what is due at `now`, and has the wheel come back for what is due next.
     pub(crate) fn look(self: &Rc<Self>, core: &Rc<Core>, now: u64) {
         self.scheduled.set(u64::MAX);
-        if self.is_closed() {
+        if self.is_closed() || self.is_leaving() {
             return;
         }
         if now >= self.connect_by.get() {

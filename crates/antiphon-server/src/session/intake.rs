@@ -41,6 +41,7 @@ impl Connection {
             Ok(engine::Received::Probed) => return Some(Step::AnswerProbe),
             Ok(engine::Received::Upgraded) => return Some(Step::Upgrade),
             Ok(engine::Received::Rejected) => return Some(Step::Reject),
+            Err(engine::Ended::ByPeer) => self.leave(core),
             Err(ended) => self.close(core, ended.into()),
         }
         None

@@ -74,6 +74,9 @@ async fn process(processing: Processing) {
             break;
         }
     }
+    if connection.is_leaving() {
+        connection.close(core, Closing::Peer);
+    }
 }
 
 fn socket_of(core: &Core, connection: &Connection, namespace: &str) -> Option<Rc<Socket>> {

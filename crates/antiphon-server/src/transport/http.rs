@@ -185,8 +185,22 @@ async fn post(core: &Core, mount: &Mount, request: Request<Incoming>, address: A
         }
     };
     let (reply, answer) = oneshot::channel();
+    // Dropped when the answer is there: clients take it amiss when what their POST brought about arrives before its "ok".
+    let _process = Process { core, address };
     send(core, address, What::Post(body, reply));
     answered(answer.await)
+}
+
+/// Has the session process what a POST brought, however its request ends.
+struct Process<'a> {
+    core: &'a Core,
+    address: Address,
+}
+
+impl Drop for Process<'_> {
+    fn drop(&mut self) {
+        send(self.core, self.address, What::Process);
+    }
 }
 
 fn send(core: &Core, address: Address, what: What) {

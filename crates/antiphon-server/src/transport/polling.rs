@@ -35,6 +35,8 @@ pub(crate) enum What {
     Get(oneshot::Sender<Answer>),
     /// Take packets.
     Post(Bytes, oneshot::Sender<Answer>),
+    /// Process what was taken: its POST has been answered.
+    Process,
     /// The client went away while its GET was waiting.
     Cancelled,
     /// The client sent something that ends the session.
@@ -80,11 +82,18 @@ pub(crate) fn handle(core: &Rc<Core>, request: Request) {
         // A session that is past its time is gone, even if the wheel has not come by yet.
         connection.look(core, core.now());
     }
-    let connection = connection.filter(|connection| !connection.is_closed());
+    let connection = connection.filter(|connection| match request.what {
+        What::Process => !connection.is_closed(),
+        _ => !connection.is_closed() && !connection.is_leaving(),
+    });
     match (request.what, connection) {
         (What::Get(reply), Some(connection)) => get(core, &connection, reply),
         (What::Post(body, reply), Some(connection)) => {
             let _ = reply.send(post(core, &connection, &body));
+        }
+        (What::Process, Some(connection)) => {
+            let core = core.clone();
+            tokio::task::spawn_local(async move { connection.process(&core).await });
         }
         (What::Cancelled, Some(connection)) => {
             let gone = matches!(&*connection.link(), Link::Polling { waiting: Some(reply), .. } if reply.is_closed());
@@ -96,7 +105,7 @@ pub(crate) fn handle(core: &Rc<Core>, request: Request) {
         (What::Get(reply) | What::Post(_, reply), None) => {
             let _ = reply.send(Answer::Bad(BadRequest::UnknownSession));
         }
-        (What::Cancelled | What::Broken(_), None) => {}
+        (What::Process | What::Cancelled | What::Broken(_), None) => {}
     }
 }
 
@@ -137,8 +146,6 @@ fn post(core: &Rc<Core>, connection: &Rc<Connection>, body: &Bytes) -> Answer {
         connection.close(core, Closing::Malformed("parse error"));
         return Answer::Bad(BadRequest::BadRequest);
     }
-    let (core, connection) = (core.clone(), connection.clone());
-    tokio::task::spawn_local(async move { connection.process(&core).await });
     Answer::Taken
 }
 

@@ -23,6 +23,7 @@ pub(crate) async fn read(core: Rc<Core>, connection: Rc<Connection>, stream: Rc<
     let reader = Reader { core, connection, stream };
     let mut decoder = Decoder::default();
     if !early.is_empty() && !reader.take(&mut decoder, &mut early) {
+        reader.connection.process(&reader.core).await;
         return reader.linger().await;
     }
     drop(early);
@@ -32,10 +33,12 @@ pub(crate) async fn read(core: Rc<Core>, connection: Rc<Connection>, stream: Rc<
             return reader.linger().await;
         }
         match reader.stream.read_into(&reader.core.scratch).await {
-            Ok(0) | Err(_) => return reader.lost(),
+            Ok(0) | Err(_) => return reader.end(Closing::Peer),
             Ok(length) => {
                 let goes_on = reader.take(&mut decoder, &mut reader.core.scratch.borrow_mut()[..length]);
                 if !goes_on {
+                    // What came before the end is still processed.
+                    reader.connection.process(&reader.core).await;
                     return reader.linger().await;
                 }
             }
@@ -58,7 +61,7 @@ impl Drop for Reader {
                 "reading panicked; the connection is closed"
             );
             self.core.shared.counters.panicked();
-            self.lost();
+            self.end(Closing::Failed);
         }
     }
 }
@@ -98,7 +101,7 @@ impl Reader {
                 return false;
             }
         }
-        !connection.is_closed()
+        !connection.is_closed() && !connection.is_leaving()
     }
 
     fn step(&self, step: Step) -> bool {
@@ -133,15 +136,14 @@ impl Reader {
     /// Ends the connection if this WebSocket carries it, else only this WebSocket.
     fn end(&self, why: Closing) {
         if self.connection.carries(&self.stream) {
-            self.connection.close(&self.core, why);
+            match why {
+                Closing::Peer => self.connection.leave(&self.core),
+                _ => self.connection.close(&self.core, why),
+            }
         } else {
             self.connection.forget_probe(&self.stream);
             self.stream.shutdown();
         }
-    }
-
-    fn lost(&self) {
-        self.end(Closing::Peer);
     }
 
     /// Waits for the client to end its side, for a while: closing at once could destroy the goodbye on its way.

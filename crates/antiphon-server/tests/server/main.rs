@@ -11,6 +11,7 @@
 //! | [`chat`] | the chat API, as scripts |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`faults`] | what clients see of a store that fails |
+//! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
 //! | [`tls`] | all of it behind TLS |
 
@@ -19,6 +20,7 @@
 mod chat;
 mod faults;
 mod handshake;
+mod leaving;
 mod limits;
 mod origins;
 mod packets;
