@@ -6,13 +6,17 @@
 //! on it as long as it is not empty; the task is gone when the queue is.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -38,8 +42,8 @@ pub(crate) struct Assistant {
     queues: Mutex<HashMap<ConversationId, Queue>>,
     /// Told whenever the last queue is gone.
     quiet: Notify,
-    /// `true` once answers are cut off.
-    stop: watch::Sender<bool>,
+    /// Once answers are cut off.
+    cut_off: AtomicBool,
 }
 
 struct Limits {
@@ -56,6 +60,8 @@ struct Queue {
     waiting: VecDeque<Job>,
     /// Whether a task works on this queue.
     running: bool,
+    /// That task.
+    task: Option<AbortHandle>,
 }
 
 /// A stored message that wants an answer.
@@ -87,7 +93,7 @@ impl Assistant {
             settings,
             queues: Mutex::default(),
             quiet: Notify::new(),
-            stop: watch::Sender::new(false),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -111,7 +117,12 @@ impl Assistant {
         if timeout(limit, self.quiet()).await.is_ok() {
             return true;
         }
-        self.stop.send_replace(true);
+        self.cut_off.store(true, SeqCst);
+        for queue in lock(&self.queues).values() {
+            if let Some(task) = &queue.task {
+                task.abort();
+            }
+        }
         if timeout(CUT_OFF, self.quiet()).await.is_err() {
             tracing::warn!("answers were still under way after they had been cut off");
         }
@@ -217,20 +228,28 @@ impl Assistant {
         // Set once and looked at when it rings: setting a timer anew for every piece would cost as much as the piece.
         let alarm = sleep_until(patience);
         tokio::pin!(alarm);
+        let mut is_set = false;
         loop {
             // A model that always has more would otherwise keep its core for itself.
             consume_budget().await;
-            let piece = tokio::select! {
-                biased;
-                piece = pieces.next() => match piece {
-                    Some(piece) => piece?,
-                    None => return Ok(answer),
-                },
-                () = &mut alarm => {
-                    if Instant::now() >= patience {
-                        return Err(Fault::new("the model fell silent"));
-                    }
+            let piece = poll_fn(|context| {
+                if let Poll::Ready(piece) = pieces.poll_next_unpin(context) {
+                    return Poll::Ready(Some(piece));
+                }
+                // An alarm that is set wakes this task by itself: it is asked only when it must have rung.
+                if is_set && Instant::now() < alarm.deadline() {
+                    return Poll::Pending;
+                }
+                is_set = true;
+                alarm.as_mut().poll(context).map(|()| None)
+            });
+            let piece = match piece.await {
+                Some(Some(piece)) => piece?,
+                Some(None) => return Ok(answer),
+                None if Instant::now() >= patience => return Err(Fault::new("the model fell silent")),
+                None => {
                     alarm.as_mut().reset(patience);
+                    is_set = false;
                     continue;
                 }
             };
@@ -281,7 +300,15 @@ impl Place {
             !std::mem::replace(&mut queue.running, true)
         };
         if start {
-            runtime.spawn(Worker { assistant, conversation, done: false }.run());
+            let worker = Worker { assistant: Arc::clone(&assistant), conversation, done: false };
+            let task = runtime.spawn(worker.run()).abort_handle();
+            if let Some(queue) = lock(&assistant.queues).get_mut(&conversation) {
+                queue.task = Some(task.clone());
+            }
+            // Whoever cut off before the handle was there could not abort it.
+            if assistant.cut_off.load(SeqCst) {
+                task.abort();
+            }
         }
     }
 }
@@ -305,22 +332,16 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
-        let mut stop = self.assistant.stop.subscribe();
-        let work = async {
-            while let Some(job) = self.assistant.next(self.conversation) {
-                // A model that panics spoils its own answer and not those that wait behind it.
-                if AssertUnwindSafe(self.assistant.answer(job)).catch_unwind().await.is_err() {
-                    tracing::error!("an agent panicked while it answered");
-                }
+        while let Some(job) = self.assistant.next(self.conversation) {
+            if self.assistant.cut_off.load(SeqCst) {
+                return;
             }
-        };
-        let finished = tokio::select! {
-            biased;
-            // The sender lives in the assistant, which this task keeps alive.
-            _ = stop.wait_for(|stop| *stop) => false,
-            () = work => true,
-        };
-        self.done = finished;
+            // A model that panics spoils its own answer and not those that wait behind it.
+            if AssertUnwindSafe(self.assistant.answer(job)).catch_unwind().await.is_err() {
+                tracing::error!("an agent panicked while it answered");
+            }
+        }
+        self.done = true;
     }
 }
 
