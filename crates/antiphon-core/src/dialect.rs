@@ -243,9 +243,7 @@ impl Members<'_> {
         if escape {
             serde_json::to_writer(&mut *self.buffer, value).expect("strings serialize");
         } else {
-            self.buffer.push(b'"');
-            self.buffer.extend_from_slice(value.as_bytes());
-            self.buffer.push(b'"');
+            self.quote(value);
         }
         self
     }
@@ -259,8 +257,17 @@ impl Members<'_> {
 
     /// A member whose value is an id of ours.
     pub fn id(&mut self, name: &'static str, value: &uuid::Uuid) -> &mut Self {
+        self.name(name);
+        // Hexadecimal digits and hyphens: there is nothing to escape.
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        self.text(name, value.hyphenated().encode_lower(&mut text))
+        self.quote(value.hyphenated().encode_lower(&mut text));
+        self
+    }
+
+    fn quote(&mut self, plain: &str) {
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(plain.as_bytes());
+        self.buffer.push(b'"');
     }
 
     /// Names are part of our own programs: they need no escape.

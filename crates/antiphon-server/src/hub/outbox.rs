@@ -138,6 +138,13 @@ impl Outbox {
     }
 
     fn advance(&mut self, mut written: usize) {
+        if self.items.len() == 1 && written == frame(&self.items[0]).len() - self.written {
+            // Nearly always: one frame waited, and the kernel took all of it.
+            self.items.pop();
+            (self.bytes, self.written) = (0, 0);
+            self.give_back();
+            return;
+        }
         let mut done = 0;
         for item in &self.items {
             let left = frame(item).len() - self.written;
@@ -150,11 +157,14 @@ impl Outbox {
             self.written = 0;
             done += 1;
         }
-        if done == self.items.len() {
-            // Nothing is kept for the idle: a list that had grown is given back.
+        self.items.drain(..done);
+        self.give_back();
+    }
+
+    /// Nothing is kept for the idle: a list that had grown is given back once it is empty.
+    fn give_back(&mut self) {
+        if self.items.is_empty() && self.items.spilled() {
             self.items = SmallVec::new();
-        } else {
-            self.items.drain(..done);
         }
     }
 
