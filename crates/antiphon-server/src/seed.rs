@@ -87,3 +87,51 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use antiphon_core::memory::MemoryStore;
+    use antiphon_core::ports::{Agents as _, People as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_documented_plans_exist_and_a_configured_one_wins() {
+        let store = MemoryStore::new();
+        let mut config = config::Config::default();
+        plans(&store, &config).await.unwrap();
+        let free = store.plan("free").await.unwrap().unwrap();
+        assert_eq!(
+            (free.connections_per_minute, free.messages_per_month, free.agents),
+            (Some(10), Some(100), Some(2))
+        );
+        assert_eq!(store.plan("enterprise").await.unwrap().unwrap().messages_per_month, None);
+        config.plans.insert("free".into(), config::Plan { agents: Some(7), ..config::Plan::default() });
+        plans(&store, &config).await.unwrap();
+        assert_eq!(store.plan("free").await.unwrap().unwrap().agents, Some(7));
+    }
+
+    #[tokio::test]
+    async fn the_demo_has_what_the_snippets_name_and_keeps_what_was_changed() {
+        let store = MemoryStore::new();
+        demo(&store, Timestamp(1)).await.unwrap();
+        let person = store.person_by_key(&keys::hash("your-api-key")).await.unwrap().unwrap();
+        assert_eq!(person.id.as_str(), "user-123");
+        let id = AgentId::parse("agent-123").unwrap();
+        let mut agent = store.agent(&id).await.unwrap().unwrap();
+        assert_eq!(agent.owner, person.id);
+        agent.name = "Renamed".into();
+        store.put_agent(&agent).await.unwrap();
+        demo(&store, Timestamp(2)).await.unwrap();
+        assert_eq!(store.agent(&id).await.unwrap(), Some(agent));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_was_used_by_the_demo_is_refused_outside_it() {
+        let store = MemoryStore::new();
+        refuse_placeholders(&store).await.unwrap();
+        demo(&store, Timestamp(1)).await.unwrap();
+        let error = refuse_placeholders(&store).await.unwrap_err().to_string();
+        assert!(error.contains("your-api-key") && error.contains("--demo"), "{error}");
+    }
+}

@@ -69,7 +69,7 @@ impl Outbox {
     /// makes the frame of a joined piece.
     pub(crate) fn push_event(
         &mut self,
-        frame: &Encoded,
+        frame: Encoded,
         (delivery, voice, event): (Delivery, VoiceId, &Event),
         is_behind: bool,
         limit: usize,
@@ -93,11 +93,11 @@ impl Outbox {
                     return Err(Full);
                 }
                 self.bytes += frame.len();
-                let piece = Piece { voice, chunk: chunk.clone(), frame: frame.clone() };
+                let piece = Piece { voice, chunk: chunk.clone(), frame };
                 self.items.push(Item::Piece(Box::new(piece)));
                 Ok(Queued::Whole)
             }
-            _ => self.push(frame.clone(), limit).map(|()| Queued::Whole),
+            _ => self.push(frame, limit).map(|()| Queued::Whole),
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
 
     fn push(outbox: &mut Outbox, event: &Event, limit: usize) -> Result<Queued, Full> {
         let frame = render(event).unwrap_or_else(|| text(100));
-        outbox.push_event(&frame, (event.delivery(), VOICE, event), true, limit, render)
+        outbox.push_event(frame, (event.delivery(), VOICE, event), true, limit, render)
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
             let event = chunk(one, index, "a ");
             let frame = render(&event).unwrap();
             let place = (event.delivery(), VOICE, &event);
-            assert_eq!(outbox.push_event(&frame, place, false, 1 << 20, render).unwrap(), Queued::Whole);
+            assert_eq!(outbox.push_event(frame, place, false, 1 << 20, render).unwrap(), Queued::Whole);
         }
     }
 

@@ -135,10 +135,14 @@ impl Core {
         let delivery = envelope.event.delivery();
         for group in room.groups.borrow().iter() {
             for frame in self.render(group.voice, &envelope.event) {
-                for member in &group.members {
-                    if except.is_none_or(|id| id.slot != member.slot) {
-                        member.connection.push_event(self, &frame, delivery, group.voice, envelope);
-                    }
+                let Some((last, others)) = group.members.split_last() else { continue };
+                let hears = |member: &Member| except.is_none_or(|id| id.slot != member.slot);
+                for member in others.iter().filter(|member| hears(member)) {
+                    member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope);
+                }
+                // Moved, not cloned: a room of one needs no counting of references.
+                if hears(last) {
+                    last.connection.push_event(self, frame, delivery, group.voice, envelope);
                 }
             }
         }

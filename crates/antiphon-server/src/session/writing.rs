@@ -31,7 +31,7 @@ impl Connection {
     pub(crate) fn push_event(
         self: &Rc<Self>,
         core: &Core,
-        frame: &Encoded,
+        frame: Encoded,
         delivery: Delivery,
         voice: VoiceId,
         envelope: &Arc<Envelope>,

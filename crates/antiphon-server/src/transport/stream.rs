@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -40,10 +40,20 @@ impl Stream {
     /// Writes what the kernel takes now; `WouldBlock` when that is nothing.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => match slices {
-                [one] => tcp.borrow().try_write(one),
-                many => tcp.borrow().try_write_vectored(many),
-            },
+            Self::Tcp(tcp) => {
+                let tcp = tcp.borrow();
+                // Straight to the socket: nearly every write succeeds, and then the runtime need not be asked.
+                let written = match slices {
+                    [one] => SockRef::from(&*tcp).send(one),
+                    many => SockRef::from(&*tcp).send_vectored(many),
+                };
+                if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    // Now it must know, so that waiting for room waits.
+                    let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                    let _ = tcp.try_io(Interest::WRITABLE, full);
+                }
+                written
+            }
             Self::Tls(tls) => {
                 let context = &mut Context::from_waker(Waker::noop());
                 or_would_block(Pin::new(&mut *tls.borrow_mut()).poll_write_vectored(context, slices))
