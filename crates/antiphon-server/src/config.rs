@@ -102,6 +102,22 @@ pub struct Mount {
     pub origins: Vec<String>,
 }
 
+impl Mount {
+    /// A mount with the defaults of the configuration file.
+    pub fn new(path: &str, dialect: &str) -> Self {
+        Self {
+            path: path.into(),
+            dialects: vec![dialect.into()],
+            ping_interval: ping_interval(),
+            ping_timeout: ping_timeout(),
+            max_payload: max_payload(),
+            connect_timeout: ten_seconds(),
+            upgrade_timeout: ten_seconds(),
+            origins: Vec::new(),
+        }
+    }
+}
+
 fn ping_interval() -> u64 {
     25_000
 }

@@ -21,14 +21,10 @@ use crate::wiring::Extras;
 /// Configuration and extras of a conformance server on `port` of the loopback address.
 pub fn server(port: u16) -> (Config, Extras) {
     let mount = |path: &str, dialect: &str| Mount {
-        path: path.into(),
-        dialects: vec![dialect.into()],
         ping_interval: 300,
         ping_timeout: 200,
-        max_payload: 1_000_000,
-        connect_timeout: 10_000,
-        upgrade_timeout: 10_000,
         origins: vec!["*".into()],
+        ..Mount::new(path, dialect)
     };
     let mut frames = mount("/echo", "echo");
     frames.max_payload = 100_000_000;

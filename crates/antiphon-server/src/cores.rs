@@ -188,7 +188,7 @@ impl Core {
             self.wheel.borrow_mut().advance(now, &mut due);
             for (at, key) in due.drain(..) {
                 let connection = self.connections.borrow().get(key.slot as usize).cloned();
-                if let Some(connection) = connection.filter(|c| c.key() == key && c.is_scheduled(at)) {
+                if let Some(connection) = connection.filter(|c| c.key() == key && c.fired(at)) {
                     connection.look(&self, now);
                 }
             }

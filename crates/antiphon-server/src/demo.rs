@@ -32,16 +32,7 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
         Places::Documented(offset) => documented.saturating_add(offset),
         Places::Free => 0,
     };
-    let chat = Mount {
-        path: "/api/socketio".into(),
-        dialects: vec!["chat".into()],
-        ping_interval: 25_000,
-        ping_timeout: 20_000,
-        max_payload: 1_000_000,
-        connect_timeout: 10_000,
-        upgrade_timeout: 10_000,
-        origins: ORIGINS.map(str::to_owned).to_vec(),
-    };
+    let chat = Mount { origins: ORIGINS.map(str::to_owned).to_vec(), ..Mount::new("/api/socketio", "chat") };
     Config {
         server: Server {
             data: data.clone().unwrap_or_else(|| PathBuf::from("data/demo")),

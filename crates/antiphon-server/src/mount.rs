@@ -79,11 +79,6 @@ impl Mount {
         }
     }
 
-    /// Whether the next ping is due before the wait for the pong of the last one would be over.
-    pub(crate) fn pings_before_timeouts(&self) -> bool {
-        self.timing.ping_interval < self.timing.ping_timeout
-    }
-
     /// Whether clients must CONNECT here.
     pub(crate) fn serves_sockets(&self) -> bool {
         self.serves == Serves::Sockets

@@ -4,6 +4,7 @@
 //! letters. The bus sees each mailbox as one listener.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) enum Mail {
 #[derive(Default)]
 pub(crate) struct Mailbox {
     letters: Mutex<Vec<Mail>>,
+    /// How many there are, for whoever wants to know without taking the lock.
+    count: AtomicUsize,
     bell: Notify,
 }
 
@@ -50,6 +53,7 @@ impl Mailbox {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = letters.is_empty();
         letters.push(mail);
+        self.count.store(letters.len(), Relaxed);
         drop(letters);
         if was_empty {
             self.bell.notify_one();
@@ -68,12 +72,14 @@ impl Mailbox {
 
     /// Takes everything out, into `emptied`; what was allocated there is used for the letters to come.
     pub(crate) fn take_into(&self, emptied: &mut Vec<Mail>) {
-        std::mem::swap(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner), emptied);
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *letters, emptied);
+        self.count.store(letters.len(), Relaxed);
     }
 
     /// How many letters wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.count.load(Relaxed)
     }
 }
 

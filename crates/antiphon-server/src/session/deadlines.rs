@@ -18,14 +18,17 @@ impl Connection {
         sooner
     }
 
-    /// Whether the wheel's entry for `at` is the one that counts.
-    pub(crate) fn is_scheduled(&self, at: u64) -> bool {
-        self.scheduled.get() == at
+    /// The wheel's entry for `at` has fired. Whether it is the one that counts; if so, there is none now.
+    pub(crate) fn fired(&self, at: u64) -> bool {
+        let counts = self.scheduled.get() == at;
+        if counts {
+            self.scheduled.set(u64::MAX);
+        }
+        counts
     }
 
-    /// Does what is due at `now`, and has the wheel come back for what is due next.
+    /// Does what is due at `now`, and has the wheel come back for what is due next, unless it comes sooner anyway.
     pub(crate) fn look(self: &Rc<Self>, core: &Rc<Core>, now: u64) {
-        self.scheduled.set(u64::MAX);
         if self.is_closed() || self.is_leaving() {
             return;
         }

@@ -21,15 +21,10 @@ impl Connection {
         packet: engine::Packet<'_>,
     ) -> Option<Step> {
         let now = core.now();
-        let is_pong = matches!(packet, engine::Packet::Pong(_));
         let received = self.engine.borrow_mut().receive(via, packet, now);
         match received {
-            // The wheel comes back when the wait for the pong would be over. If that is later than the next ping is due, it has to
-            // be told.
-            Ok(engine::Received::Nothing) if is_pong && self.mount.pings_before_timeouts() => {
-                self.look(core, now)
-            }
-            Ok(engine::Received::Nothing) => {}
+            // After a pong the next ping may be due before the wheel would have come to see whether the pong came.
+            Ok(engine::Received::Nothing) => self.look(core, now),
             Ok(engine::Received::Message(text)) => {
                 if !self.mount.serves_sockets() {
                     self.push(core, Encoded::engine(&format!("4{text}")));

@@ -146,14 +146,19 @@ impl Reader {
         }
     }
 
-    /// Waits for the client to end its side, for a while: closing at once could destroy the goodbye on its way.
+    /// Leaves the client time to hear the goodbye.
     async fn linger(self) {
         self.connection.forget_probe(&self.stream);
-        let _ = tokio::time::timeout(FAREWELL, async {
-            while matches!(self.stream.read_into(&self.core.scratch).await, Ok(length) if length > 0) {}
-        })
-        .await;
+        read_out(&self.core, &self.stream).await;
     }
+}
+
+/// Waits for the client to end its side, for a while: closing at once could destroy the goodbye on its way.
+async fn read_out(core: &Core, stream: &Stream) {
+    let _ = tokio::time::timeout(FAREWELL, async {
+        while matches!(stream.read_into(&core.scratch).await, Ok(length) if length > 0) {}
+    })
+    .await;
 }
 
 /// Sends every message back as it came: what a conformance suite for the frame layer expects.
@@ -196,11 +201,7 @@ pub(crate) async fn echo(core: Rc<Core>, stream: Stream, limits: antiphon_wire::
         }
         if ended {
             stream.finish();
-            let _ = tokio::time::timeout(FAREWELL, async {
-                while matches!(stream.read_into(&core.scratch).await, Ok(length) if length > 0) {}
-            })
-            .await;
-            return;
+            return read_out(&core, &stream).await;
         }
     }
 }

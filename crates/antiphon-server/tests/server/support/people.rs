@@ -20,16 +20,7 @@ use super::server::Server;
 
 /// One core, the chat API, and agents that say what they were told, three words at a time.
 pub(crate) fn config() -> Config {
-    let mount = Mount {
-        path: "/api/socketio".into(),
-        dialects: vec!["chat".into()],
-        ping_interval: 25_000,
-        ping_timeout: 20_000,
-        max_payload: 1_000_000,
-        connect_timeout: 10_000,
-        upgrade_timeout: 10_000,
-        origins: Vec::new(),
-    };
+    let mount = Mount::new("/api/socketio", "chat");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config =
         Config { listeners: vec![Listener { address, tls: None, mounts: vec![mount] }], ..Config::default() };
