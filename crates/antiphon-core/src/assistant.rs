@@ -229,6 +229,8 @@ impl Assistant {
         let alarm = sleep_until(patience);
         tokio::pin!(alarm);
         let mut is_set = false;
+        // Whether the alarm was still to ring when the last piece came, a moment ago: then the clock need not be asked again.
+        let mut is_fresh = false;
         loop {
             // A model that always has more would otherwise keep its core for itself.
             consume_budget().await;
@@ -237,7 +239,8 @@ impl Assistant {
                     return Poll::Ready(Some(piece));
                 }
                 // An alarm that is set wakes this task by itself: it is asked only when it must have rung.
-                if is_set && Instant::now() < alarm.deadline() {
+                let was_fresh = std::mem::take(&mut is_fresh);
+                if is_set && (was_fresh || Instant::now() < alarm.deadline()) {
                     return Poll::Pending;
                 }
                 is_set = true;
@@ -261,6 +264,7 @@ impl Assistant {
                 return Err(Fault::new("the model said nothing, many times"));
             }
             patience = now + self.settings.silence;
+            is_fresh = now < alarm.deadline();
             if answer.len() + piece.len() > self.settings.bytes {
                 tracing::warn!(agent = %reply.agent, "an answer was cut off at the longest that is allowed");
                 return Ok(answer);

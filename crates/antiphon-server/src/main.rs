@@ -14,6 +14,11 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Thirty pieces of answers that live for one turn are more than glibc keeps at hand for a thread; see
+/// `docs/decisions/0005-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One self-hosted server that AI-agent apps connect to in real time with the Socket.IO clients they already have.
 #[derive(Parser)]
 #[command(name = "antiphon", version, max_term_width = 100)]
