@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { BINARY, Program, directory, run } from "./support/program.mjs";
 import { Server } from "./support/server.mjs";
-import { Heard, next } from "./support/waiting.mjs";
+import { Heard, PATIENCE, next } from "./support/waiting.mjs";
 
 test("tail shows a conversation line by line, while it takes place", async (t) => {
   const server = await Server.configured(t);
@@ -20,7 +20,7 @@ test("tail shows a conversation line by line, while it takes place", async (t) =
     const message = `Message ${++number}`;
     assert.equal((await socket.timeout(10_000).emitWithAck("chat:message", { agentId: "helper", message })).ok, true);
   };
-  while (!tail.lines.some((line) => line.includes("MessagePosted"))) await say();
+  await again(() => tail.lines.some((line) => line.includes("MessagePosted")), say);
   const first = number;
   for (let count = 0; count < 3; count++) await say();
   await tail.until(({ lines }) => lines.some((line) => line.includes("ReplyFinished") && line.includes(`Message ${number}`)), "the last answer");
@@ -36,15 +36,18 @@ test("tail shows a conversation line by line, while it takes place", async (t) =
 
 test("tail of one topic shows nothing else", async (t) => {
   const server = await Server.configured(t);
-  const tail = new Program(t, BINARY, ["tail", "--url", server.url, "person:bob"], { ANTIPHON_SERVICE_KEY: server.serviceKey });
+  const tail = new Program(t, BINARY, ["tail", "--url", server.url, "--topic", "person:bob"], { ANTIPHON_SERVICE_KEY: server.serviceKey });
   const notify = async (person, title) => {
     const { status } = await server.ask("POST", `/v1/people/${person}/notices`, { kind: "info", title, message: "Read this." });
     assert.equal(status, 200);
   };
-  while (tail.lines.length === 0) {
-    await notify("ada", "not for Bob");
-    await notify("bob", "for Bob");
-  }
+  await again(
+    () => tail.lines.length > 0,
+    async () => {
+      await notify("ada", "not for Bob");
+      await notify("bob", "for Bob");
+    },
+  );
   await notify("ada", "not for Bob");
   await notify("bob", "the last one");
   await tail.until(({ lines }) => lines.some((line) => line.includes("the last one")), "the last one");
@@ -107,3 +110,12 @@ test("a key that is misspelt is refused with the right one, wherever it is said"
   assert.notEqual(flag.code, 0);
   assert.match(flag.stderr, /rums.*rooms/s);
 });
+
+/** Does something again and again until it has shown. */
+async function again(hasShown, something) {
+  const until = performance.now() + PATIENCE;
+  while (!hasShown()) {
+    assert.ok(performance.now() < until, "it does not show");
+    await something();
+  }
+}

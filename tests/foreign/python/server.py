@@ -82,7 +82,7 @@ class Server:
         config.write_text(CONFIG.format(store=store, port=free_port(), path=PATH))
         _command("import", "--data", store, people)
         server = cls(["--config", str(config)])
-        server.service_key = secret(_command("service-key", "create", "--data", store, "--name", "tests"))
+        server.service_key = secret(_command("service-key", "create", "tests", "--data", store))
         server.database = store / "antiphon.db"
         return server
 

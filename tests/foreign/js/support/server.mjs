@@ -97,7 +97,7 @@ ${more}`,
     await writeFile(people, RESIDENTS.map((line) => JSON.stringify(line)).join("\n"));
     await command(["import", "--data", store, people]);
     const server = new Server(store, ["--config", config]);
-    server.serviceKey = secret(await command(["service-key", "create", "--data", store, "--name", "tests"]));
+    server.serviceKey = secret(await command(["service-key", "create", "tests", "--data", store]));
     return await server.#begin(t);
   }
 
