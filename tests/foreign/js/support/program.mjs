@@ -23,7 +23,9 @@ export async function run(program, parameters, { env = {}, ...options } = {}) {
     const child = execFile(program, parameters, settings, (error, stdout, stderr) => {
       resolve({ code: error ? (error.code ?? error.signal) : 0, stdout, stderr });
     });
-    child.stdin?.end(options.input ?? "");
+    // A program need not read what it is given.
+    child.stdin.on("error", () => {});
+    child.stdin.end(options.input ?? "");
   });
 }
 
