@@ -19,7 +19,9 @@ export const BINARY = process.env.ANTIPHON ?? join(ROOT, "target/debug/antiphon"
 /** What another program came to: `{ code, stdout, stderr }`. `options` are those of `execFile`, `env` comes on top of ours. */
 export async function run(program, parameters, { env = {}, ...options } = {}) {
   return await new Promise((resolve) => {
-    const settings = { maxBuffer: 1 << 30, timeout: PATIENCE, ...options, env: { ...process.env, ...env } };
+    // Whatever proxy leads out of here, none leads to the server.
+    const environment = { ...process.env, no_proxy: "*", ...env };
+    const settings = { maxBuffer: 1 << 30, timeout: PATIENCE, ...options, env: environment };
     const child = execFile(program, parameters, settings, (error, stdout, stderr) => {
       resolve({ code: error ? (error.code ?? error.signal) : 0, stdout, stderr });
     });
