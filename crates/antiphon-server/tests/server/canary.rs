@@ -262,7 +262,7 @@ async fn p21_t27_no_secret_is_repeated_by_the_real_program_wherever_it_is_put() 
     read_metrics(&mut house).await;
 
     let House { process, mut journal, .. } = house;
-    let (status, output, log) = process.stop().await;
+    let (status, output, log) = process.end().await;
     assert!(status.success(), "{status}: {log}");
     let traced = log.matches(r#""level":"TRACE""#).count() + log.matches(r#""level":"DEBUG""#).count();
     assert!(traced > 100, "only {traced} lines of the log are for developers, so nothing was proven");
