@@ -104,8 +104,9 @@ pub struct App {
     assistant: Arc<Assistant>,
     typists: typists::Typists,
     attendance: Mutex<crate::presence::Attendance>,
-    /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits.
-    editing: tokio::sync::Mutex<()>,
+    /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits; and by
+    /// many at once while they begin to watch one.
+    editing: tokio::sync::RwLock<()>,
     /// Whether the last call to the leases failed, so that an outage is two log lines, not thousands.
     leases_failing: AtomicBool,
     forbidden: AtomicU64,
@@ -119,7 +120,7 @@ impl App {
             assistant: Arc::new(Assistant::new(ports.clone(), &settings)),
             typists: typists::Typists::default(),
             attendance: Mutex::default(),
-            editing: tokio::sync::Mutex::default(),
+            editing: tokio::sync::RwLock::default(),
             leases_failing: AtomicBool::new(false),
             forbidden: AtomicU64::new(0),
             ports,
