@@ -5,13 +5,15 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `conversation` | join, leave, post, speak, read |
+//! | `conversation` | join, leave, read |
+//! | `posting` | post, speak |
 //! | `agents` | watch, create, change, delete |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
 
 mod agents;
 mod conversation;
+mod posting;
 mod presence;
 #[cfg(test)]
 pub(crate) mod stage;

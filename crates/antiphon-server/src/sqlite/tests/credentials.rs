@@ -131,7 +131,6 @@ async fn one_key_among_a_hundred_thousand_is_found_as_fast_as_among_a_few() {
     let few = time(&store, 7, 200).await;
     add_keys(&store, 10..100_000).await;
     let many = time(&store, 77_777, 200).await;
-    println!("a key is looked up in {few:?} among 10, in {many:?} among 100,000");
     // Reading all of them takes thousands of times as long, and a busy machine does not.
     assert!(many < 50 * few, "{many:?} among 100,000, {few:?} among 10");
     assert_eq!(store.key(&hash(100_000)).await.unwrap(), None);
