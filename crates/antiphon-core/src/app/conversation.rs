@@ -22,8 +22,8 @@ impl App {
         claim: &Claim,
     ) -> Result<Outcome, Trouble> {
         let person = access::identity(&caller.actor, claim)?;
-        self.converse(caller, Action::Listen, agent, person).await?;
-        self.seat(caller, &Topic::Conversation(ConversationId::direct(agent, person)))?;
+        let (_, conversation) = self.converse(caller, Action::Listen, agent, person).await?;
+        self.seat(caller, &Topic::Conversation(conversation))?;
         Ok(Outcome::Done)
     }
 
@@ -53,23 +53,24 @@ impl App {
         if !(1..=LONGEST_PAGE).contains(&limit) {
             return Err(Refusal::invalid("Between 1 and 1,000 messages can be read at once.").into());
         }
-        self.converse(caller, Action::Read, agent, person).await?;
-        let messages = self.ports.store.history(ConversationId::direct(agent, person), after, limit).await?;
+        let (_, conversation) = self.converse(caller, Action::Read, agent, person).await?;
+        let messages = self.ports.store.history(conversation, after, limit).await?;
         Ok(Outcome::History(messages))
     }
 
-    /// The agent, if the caller may do this in its conversation with `person`.
+    /// The agent and its conversation with `person`, if the caller may do this there.
     pub(super) async fn converse(
         &self,
         caller: &Caller,
         action: Action,
         agent: &AgentId,
         person: &PersonId,
-    ) -> Result<Agent, Trouble> {
+    ) -> Result<(Agent, ConversationId), Trouble> {
         let found = self.ports.store.agent(agent).await?;
-        let topic = Topic::Conversation(ConversationId::direct(agent, person));
+        let conversation = ConversationId::direct(agent, person);
+        let topic = Topic::Conversation(conversation);
         access::may(&caller.actor, action, Place::of_conversation(&topic, found.as_ref(), person))?;
-        Ok(found.ok_or_else(access::agent_not_found)?)
+        Ok((found.ok_or_else(access::agent_not_found)?, conversation))
     }
 
     /// What `person` may use: a backend that acts for them does not bring its own limits along.
@@ -106,7 +107,6 @@ mod tests {
     use crate::actor::Principal;
     use crate::app::stage::{Stage, agent_id, connection, person, post_to, talk};
     use crate::command::Command;
-
     use crate::notices::{Notice, NoticeKind};
 
     fn join(agent: &str) -> Command {

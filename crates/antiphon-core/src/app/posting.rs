@@ -12,7 +12,7 @@ use crate::assistant::Question;
 use crate::command::{Once, Outcome};
 use crate::conversation::{Message, Party, check_text};
 use crate::event::{Envelope, Event};
-use crate::ids::{AgentId, ConversationId, MessageId, PersonId};
+use crate::ids::{AgentId, MessageId, PersonId};
 use crate::ports::{Appended, NewMessage, Quota, RequestKey};
 use crate::refusal::{Code, Refusal};
 use crate::topic::Topic;
@@ -32,9 +32,8 @@ impl App {
         let person = access::identity(&caller.actor, claim)?;
         check_text(&text)?;
         let once = once.map(|once| key_of(caller, once)).transpose()?;
-        let agent = self.converse(caller, Action::Post, agent, person).await?;
+        let (agent, conversation) = self.converse(caller, Action::Post, agent, person).await?;
         let limit = self.plan_of(caller, person).await?.messages_per_month;
-        let conversation = ConversationId::direct(&agent.id, person);
         let topic = Topic::Conversation(conversation);
         let place = self.assistant.reserve(conversation)?;
         self.seat(caller, &topic)?;
@@ -74,10 +73,10 @@ impl App {
     ) -> Result<Outcome, Trouble> {
         check_text(&text)?;
         let once = once.map(|once| key_of(caller, once)).transpose()?;
-        let agent = self.converse(caller, Action::Speak, agent, &person).await?;
+        let (agent, conversation) = self.converse(caller, Action::Speak, agent, &person).await?;
         let message = NewMessage {
             id: MessageId::random(),
-            conversation: ConversationId::direct(&agent.id, &person),
+            conversation,
             agent: agent.id,
             person,
             author: Party::Agent,
@@ -156,8 +155,7 @@ mod tests {
     use crate::app::stage::{NOON, Stage, agent_id, connection, person, post_to, talk};
     use crate::command::Command;
     use crate::conversation::MAX_TEXT_BYTES;
-    use crate::ids::Timestamp;
-
+    use crate::ids::{ConversationId, Timestamp};
     use crate::ports::{Agents, KEYS_KEPT, People};
 
     #[tokio::test(start_paused = true)]
