@@ -80,6 +80,9 @@ path = "${PATH}"
 dialects = ["chat"]
 origins = ["https://app.example"]
 
+[admin]
+address = "127.0.0.1:0"
+
 [limits]
 waiting_replies = 100000
 
