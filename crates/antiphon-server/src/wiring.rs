@@ -78,6 +78,7 @@ pub struct Running {
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
+    config.auth.check(extras.demo)?;
     let admin_port = admin::Port::bind(&config.admin)?;
     let (store, parts) = match extras.store {
         Some(store) => (store, Vec::new()),
@@ -137,22 +138,25 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
     }
 
-    let auth = Doorkeeper::new(store);
+    let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
     let shared = Arc::new(Shared::new(
         app.clone(),
-        auth,
+        auth.clone(),
         mailboxes,
         voices.voices,
         config.limits.clone(),
         extras.demo,
     ));
-    let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
     let counted = config.telemetry.metrics;
     let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
     let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
     let lock = config.admin.lock()?;
     let pages = admin::Sources { shared: shared.clone(), scraper, lock };
     let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
+    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let housekeeping = tokio::spawn(async move {
+        tokio::join!(app, auth);
+    });
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);
