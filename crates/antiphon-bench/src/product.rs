@@ -108,6 +108,9 @@ address = "127.0.0.1:0"
 path = "/api/socketio"
 dialects = ["chat"]
 
+[admin]
+address = "127.0.0.1:0"
+
 [limits]
 waiting_replies = 1000000
 

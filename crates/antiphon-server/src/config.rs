@@ -3,15 +3,19 @@
 //! The file is TOML. An unknown key is refused with the names that are known at that place. Nothing here does anything:
 //! `wiring` reads it.
 
+mod secret;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::models;
+use crate::{admin, auth, models, telemetry};
+
+pub use secret::Secret;
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +28,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
+    /// Who somebody is: sessions, wallets, and tokens of others.
+    pub auth: auth::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
@@ -31,6 +37,10 @@ pub struct Config {
     /// Plans to create or replace at start-up, by name.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,
+    /// The operator's port.
+    pub admin: admin::Settings,
+    /// Metrics and traces.
+    pub telemetry: telemetry::Settings,
 }
 
 /// The process itself.
@@ -75,7 +85,7 @@ pub struct Tls {
 }
 
 /// A path on a port: Engine.IO's numbers and the dialects spoken there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// The path, with or without a slash at the end: both are served.
@@ -135,7 +145,7 @@ fn ten_seconds() -> u64 {
 }
 
 /// How much of everything a client may use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes that may wait for one connection before it is closed. Default: 1048576.
@@ -249,7 +259,7 @@ impl Config {
                 );
             }
         }
-        Ok(())
+        self.admin.check()
     }
 
     /// The drain time of a graceful stop.

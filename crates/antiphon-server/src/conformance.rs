@@ -14,6 +14,7 @@ use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
 
+use crate::admin;
 use crate::config::{Config, Listener, Mount, Server, Store};
 use crate::mount::Serves;
 use crate::wiring::Extras;
@@ -37,6 +38,7 @@ pub fn server(port: u16) -> (Config, Extras) {
         // One core, as the suites expect of a server: two requests sent at once are served in the order of their arrival.
         server: Server { cores: 1, ..Server::default() },
         store: Store { ephemeral: true, ..Store::default() },
+        admin: admin::Settings { enabled: false, ..admin::Settings::default() },
         ..Config::default()
     };
     let extras = Extras {

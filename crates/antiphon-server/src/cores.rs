@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use crate::hub::{Mail, Mailbox, Rooms};
 use crate::session::{Connection, Socket};
 use crate::shared::Shared;
+use crate::telemetry::context::RequestId;
+use crate::telemetry::{Shape, Tally};
 use crate::transport::polling;
 use crate::wheel::Wheel;
 
@@ -40,6 +42,9 @@ pub(crate) struct Core {
     pub(crate) rooms: RefCell<Rooms>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) out: RefCell<Out>,
+    /// `None` when nothing is counted.
+    pub(crate) tally: Option<Tally>,
+    requests: Cell<u64>,
     wheel: RefCell<Wheel>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     spare: RefCell<Vec<Rc<Connection>>>,
@@ -53,7 +58,7 @@ thread_local! {
 }
 
 impl Core {
-    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(index: u16, shared: Arc<Shared>, counted: Option<Shape>) -> Rc<Self> {
         let mailbox = shared.mailboxes[usize::from(index)].clone();
         let listener = shared.app.ports().bus.attach(mailbox.clone());
         let core = Rc::new(Self {
@@ -66,6 +71,8 @@ impl Core {
             rooms: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::default(),
+            tally: counted.map(Tally::new),
+            requests: Cell::new(0),
             wheel: RefCell::default(),
             dirty: RefCell::default(),
             spare: RefCell::default(),
@@ -97,6 +104,13 @@ impl Core {
         let next = self.generation.get().wrapping_add(1);
         self.generation.set(next);
         next
+    }
+
+    /// A name that no other request has.
+    pub(crate) fn next_request(&self) -> RequestId {
+        let next = self.requests.get() + 1;
+        self.requests.set(next);
+        RequestId::new(self.index, next)
     }
 
     /// The socket with this id, unless it is gone.
@@ -139,6 +153,7 @@ impl Core {
         let mut turn = Turn::More;
         let mut letters = self.letters.take();
         self.mailbox.take_into(&mut letters);
+        let taken = letters.len();
         for mail in letters.drain(..) {
             match mail {
                 Mail::Event(envelope) => self.deliver(&envelope),
@@ -149,6 +164,12 @@ impl Core {
                 Mail::Accepted(stream, port) => port.serve_std(self, stream),
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
+                Mail::Count(reply) => {
+                    // Whoever asked may have stopped waiting.
+                    if let Some(sheet) = self.sheet() {
+                        let _ = reply.send(sheet);
+                    }
+                }
                 Mail::Drain(over) => {
                     tokio::task::spawn_local(self.clone().drain(over));
                 }
@@ -160,6 +181,7 @@ impl Core {
         *self.letters.borrow_mut() = letters;
         self.flush();
         let took = began.elapsed();
+        self.count(|tally| tally.turn(taken, took));
         if took > LONG_TURN {
             // Everybody on this core waited meanwhile.
             self.shared.counters.long_turn();

@@ -12,10 +12,11 @@ use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
 use antiphon_core::ports::{Audience, Listener};
 use antiphon_core::topic::Topic;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::cores::Core;
 use crate::listen::Port;
+use crate::telemetry::Sheet;
 use crate::transport::polling;
 
 /// What can arrive.
@@ -32,6 +33,8 @@ pub(crate) enum Mail {
     Polling(polling::Request),
     /// A WebSocket that wants to take over a polling session of this core.
     Upgrade(polling::Upgrade),
+    /// What has been counted?
+    Count(oneshot::Sender<Sheet>),
     /// Close every connection, spread over this time.
     Drain(Duration),
     /// This was the last turn.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use antiphon_core::ids::ConnectionId;
 use antiphon_wire::engine::{self, Transport};
 use antiphon_wire::socket::{Decoder, Encoded, Incoming};
 use smallvec::SmallVec;
@@ -14,6 +15,7 @@ use super::{Closing, Socket};
 use crate::cores::Core;
 use crate::hub::Outbox;
 use crate::mount::Mount;
+use crate::telemetry::Tally;
 use crate::transport::Stream;
 use crate::transport::polling::Answer;
 use crate::wheel::Key;
@@ -97,6 +99,7 @@ impl Connection {
         entry.insert(connection.clone());
         drop(connections);
         core.shared.count_connection();
+        core.count(|tally| tally.opened(connection.mount.number, transport));
         let upgrades: &[&str] = if transport == Transport::Polling { &["websocket"] } else { &[] };
         let handshake = engine::Handshake {
             sid,
@@ -112,6 +115,16 @@ impl Connection {
 
     pub(crate) fn key(&self) -> Key {
         self.key
+    }
+
+    /// What it is called in logs.
+    pub(crate) fn name(&self, core: &Core) -> ConnectionId {
+        ConnectionId { core: core.index, slot: self.key.slot, generation: self.key.generation }
+    }
+
+    /// Bytes that wait for its client.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outbox.borrow().bytes()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -136,6 +149,7 @@ impl Connection {
             // A GET that came between the probe and now is released, as those before it were.
             let _ = reply.send(Answer::Packets(b"6".to_vec()));
         }
+        core.count(Tally::upgraded);
         // The session id stays known until the end: whoever still uses it for polling, or for a second WebSocket, is refused by the
         // session itself, as clients expect.
         self.flush(core);
@@ -182,8 +196,9 @@ impl Connection {
             return;
         }
         self.update(|state| state.closed = true);
-        tracing::debug!(connection = self.key.slot, ?why, "closed");
+        tracing::debug!(connection = %self.name(core), ?why, "closed");
         core.shared.counters.closed(why);
+        core.count(|tally| tally.closed(why.name()));
         self.engine.borrow_mut().close();
         match self.link.replace(Link::Closed) {
             Link::Websocket(stream) => self.say_goodbye(&stream, why),

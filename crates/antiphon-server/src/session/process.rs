@@ -11,10 +11,14 @@ use antiphon_core::ids::ConnectionId;
 use antiphon_core::refusal::Refusal;
 use antiphon_wire::socket::{Encoded, Event, Incoming};
 use bytes::Bytes;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::{Closing, Connection, Socket};
 use crate::cores::Core;
 use crate::mount::{Voice, VoiceId};
+use crate::telemetry::context::{Whose, within};
+use crate::telemetry::{Refused, SPANS, carry_out};
 
 impl Connection {
     /// Processes every packet that waits. Returns at once if that is already being done.
@@ -39,7 +43,7 @@ impl Drop for Processing {
         self.connection.end_processing();
         if std::thread::panicking() {
             tracing::error!(
-                connection = self.connection.key().slot,
+                connection = %self.connection.name(&self.core),
                 "a handler panicked; its connection is closed"
             );
             self.core.shared.counters.panicked();
@@ -52,12 +56,17 @@ async fn process(processing: Processing) {
     let (connection, core) = (&processing.connection, &processing.core);
     while let Some(packet) = connection.next_packet() {
         core.shared.breathe().await;
+        let whose = Whose { connection: Some(connection.name(core)), request: Some(core.next_request()) };
         match packet {
             Incoming::Connect { namespace, auth } => {
-                connect(core, connection, namespace.as_str(), auth.as_deref()).await;
+                let span = tracing::info_span!(
+                    target: SPANS, "connect", connection = %connection.name(core), dialect = Empty, code = Empty,
+                );
+                let connecting = connect(core, connection, namespace.as_str(), auth.as_deref());
+                within(whose, connecting.instrument(span)).await;
             }
             Incoming::Event(packet) => match socket_of(core, connection, packet.namespace.as_str()) {
-                Some(socket) => event(core, &socket, packet).await,
+                Some(socket) => within(whose, event(core, &socket, packet)).await,
                 None => connection.close(core, Closing::Malformed("an event before CONNECT")),
             },
             Incoming::Disconnect { namespace } => {
@@ -89,6 +98,7 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         return connection.close(core, Closing::Malformed("a second CONNECT to one namespace"));
     }
     if connection.sockets.borrow().len() >= core.shared.limits.namespaces {
+        core.count(|tally| tally.refused(Refused::Namespace));
         return connection.push(core, Encoded::connect_error(namespace, "Too many namespaces", None));
     }
     let accepting = |id: &VoiceId| {
@@ -96,11 +106,13 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         voice.namespace == namespace && voice.dialect.accepts(auth)
     };
     let Some(id) = connection.mount.voices.iter().copied().find(accepting) else {
+        core.count(|tally| tally.refused(Refused::Namespace));
         return connection.push(core, Encoded::connect_error(namespace, "Invalid namespace", None));
     };
     let voice = core.shared.voice(id);
+    Span::current().record("dialect", voice.dialect.name());
     let admitted = match voice.dialect.credential(auth) {
-        Ok(credential) => core.shared.auth.admit(&credential).await,
+        Ok(credential) => core.shared.auth.admit(&credential, voice.dialect.name(), core.shared.now()).await,
         Err(refusal) => Err(refusal),
     };
     if connection.is_closed() {
@@ -110,6 +122,8 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         Ok(actor) => seat(core, connection, id, Arc::clone(&actor), auth).await,
         Err(refusal) => {
             core.shared.counters.refused();
+            core.count(|tally| tally.refusal(id, refusal.code.name()));
+            Span::current().record("code", refusal.code.name());
             let error = voice.dialect.refused(&refusal);
             connection.push(core, Encoded::connect_error(namespace, &error.message, error.data.as_deref()));
         }
@@ -135,6 +149,7 @@ async fn seat(
         socket
     };
     connection.sockets.borrow_mut().push(socket.clone());
+    core.count(|tally| tally.seated(id));
     connection.expect_socket(core);
     connection.push(core, Encoded::connect(voice.namespace, &core.shared.random_id()));
     for topic in voice.dialect.seats(&socket.caller.actor) {
@@ -169,9 +184,10 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     };
     // An event that this API does not have is answered if that was asked for, and otherwise passed over.
     let passed_over = matches!(inbound, Inbound::Unknown);
+    core.count(|tally| tally.received(socket.voice, (!passed_over).then_some(&*packet.name)));
     let outcome = match inbound {
         Inbound::Answered => return,
-        Inbound::Command(command) => core.shared.app.handle(&socket.caller, command).await,
+        Inbound::Command(command) => carry_out(&core.shared.app, &socket.caller, command).await,
         Inbound::Refused(refusal) => Err(refusal),
         Inbound::Unknown => {
             core.shared.counters.unknown();
@@ -181,8 +197,9 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     if connection.is_closed() {
         return;
     }
-    if outcome.is_err() {
+    if let Err(refusal) = &outcome {
         core.shared.counters.refused();
+        core.count(|tally| tally.refusal(socket.voice, refusal.code.name()));
     }
     let mut out = core.out.borrow_mut();
     out.clear();
@@ -199,6 +216,7 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
 fn say(core: &Core, connection: &Rc<Connection>, voice: &Voice, out: &Out) {
     let attachments = attachments(out);
     for (name, args) in out.events() {
+        core.count(|tally| tally.sent(voice.id, name, 1));
         connection.push(core, Encoded::event(voice.namespace, None, name, args, &attachments));
     }
 }
@@ -221,6 +239,7 @@ fn acknowledge(
             plain.as_bytes()
         }
     };
+    core.count(|tally| tally.acknowledged(voice.id));
     connection.push(core, Encoded::ack(voice.namespace, id, args, &attachments(out)));
 }
 
@@ -238,6 +257,7 @@ impl Socket {
     /// Leaves every room at once and tells the core.
     pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
         core.leave_all(self);
+        core.count(|tally| tally.parted(self.voice));
         core.sockets.borrow_mut().try_remove(self.id().slot as usize);
         let (socket, app) = (self.clone(), core.shared.app.clone());
         tokio::task::spawn_local(async move { app.disconnected(&socket.caller).await });
