@@ -40,6 +40,7 @@ drain = 0
 
 [[listener]]
 address = "127.0.0.1:{port}"
+api = true
 
 [[listener.mount]]
 path = "{path}"

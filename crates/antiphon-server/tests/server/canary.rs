@@ -101,6 +101,7 @@ drain = 0
 cores = 1
 [[listener]]
 address = "127.0.0.1:0"
+api = true
 [[listener.mount]]
 path = "/api/socketio"
 dialects = ["chat"]

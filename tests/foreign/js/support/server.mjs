@@ -74,6 +74,7 @@ drain = 0
 
 [[listener]]
 address = "127.0.0.1:${await freePort()}"
+api = true
 
 [[listener.mount]]
 path = "${PATH}"
