@@ -6,6 +6,7 @@
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
 //! | `mount`, `shared` | what is served where; what all cores share |
+//! | `pace` | how often something may happen |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
@@ -15,7 +16,7 @@
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
-mod auth;
+pub mod auth;
 pub mod config;
 pub mod conformance;
 mod cores;
@@ -26,6 +27,7 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+mod pace;
 mod seed;
 mod session;
 mod shared;

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | [`keys`] | how an API key is hashed and recognised |
 //! | [`rate`] | how often somebody may connect |
+//! | [`settings`] | what can be configured |
 
 pub(crate) mod keys;
 mod rate;
+mod settings;
+
+pub use settings::Settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_core::actor::{Actor, Holder, Plan, Principal, Proof, SecretHash};
 use antiphon_core::dialect::Credential;
+use antiphon_core::ids::Timestamp;
 use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
@@ -51,15 +56,13 @@ impl Doorkeeper {
     }
 
     /// Says who a credential belongs to, if it belongs to somebody who may connect now.
-    pub(crate) async fn admit(&self, credential: &Credential) -> Result<Arc<Actor>, Refusal> {
-        let actor = match credential {
-            Credential::None => return Ok(self.guest.clone()),
-            Credential::Bearer(key) => self.by_key(key).await.map_err(|fault| {
-                tracing::error!(error = &fault as &dyn std::error::Error, "a key could not be looked up");
-                Refusal::internal()
-            })?,
-        };
-        let actor = actor.ok_or_else(|| Refusal::new(Code::BadCredential, "This API key is not known."))?;
+    pub(crate) async fn admit(
+        &self,
+        credential: &Credential,
+        dialect: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Actor>, Refusal> {
+        let actor = self.authenticate(credential, dialect, now).await?;
         if let (Some(person), Some(limit)) = (actor.person(), actor.plan.connections_per_minute)
             && let Err(retry_after) = self.rates.count(person, limit)
         {
@@ -71,13 +74,30 @@ impl Doorkeeper {
         Ok(actor)
     }
 
+    /// Says who a credential belongs to. For a connection that is there already and brings a new one.
+    pub(crate) async fn authenticate(
+        &self,
+        credential: &Credential,
+        _dialect: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Actor>, Refusal> {
+        let actor = match credential {
+            Credential::None => return Ok(self.guest.clone()),
+            Credential::Bearer(key) => self.by_key(key).await.map_err(|fault| {
+                tracing::error!(error = &fault as &dyn std::error::Error, "a key could not be looked up");
+                Refusal::internal()
+            })?,
+        };
+        let actor = actor.filter(|actor| actor.expires_at.is_none_or(|at| at > now));
+        actor.ok_or_else(|| Refusal::new(Code::BadCredential, "This API key is not known."))
+    }
+
     async fn by_key(&self, key: &str) -> Result<Option<Arc<Actor>>, Fault> {
         let hash = keys::hash(key);
         if let Some(actor) = self.known.get(&hash) {
             return Ok(Some(actor));
         }
-        let key =
-            self.store.key(&hash).await?.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none());
+        let key = self.store.key(&hash).await?.filter(|key| key.revoked_at.is_none());
         let Some(key) = key else { return Ok(None) };
         let Holder::Person(person) = &key.holder else { return Ok(None) };
         let Some(person) = self.store.person(person).await? else { return Ok(None) };
@@ -90,7 +110,7 @@ impl Doorkeeper {
                 .ok_or_else(|| Fault::new("neither the person's plan nor the fallback plan exists"))?,
         };
         let actor = Actor::new(Principal::Person(person.id), Arc::new(plan));
-        let actor = Arc::new(Actor { proof: Proof::Key(key.id), ..actor });
+        let actor = Arc::new(Actor { proof: Proof::Key(key.id), expires_at: key.expires_at, ..actor });
         self.known.insert(hash, actor.clone());
         Ok(Some(actor))
     }

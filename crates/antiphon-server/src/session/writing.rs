@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_core::event::{Delivery, Envelope};
+use antiphon_wire::engine::payload::SEPARATOR;
 use antiphon_wire::socket::Encoded;
 use antiphon_wire::websocket::close_into;
 
@@ -80,6 +81,12 @@ impl Connection {
         if state.blocked {
             return;
         }
+        if let Some(why) = state.finishing {
+            if !matches!(&*self.link.borrow(), Link::Polling { waiting: None, .. }) {
+                self.close(core, Closing::Dismissed(why));
+            }
+            return;
+        }
         match self.write() {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -132,6 +139,17 @@ impl Connection {
                 Err(_) => return self.close(&core, Closing::Peer),
             }
         }
+    }
+
+    /// The last polling body: what was said before, as far as that makes sense, and the end.
+    pub(super) fn last_words(&self, why: Closing) -> Vec<u8> {
+        let mut body =
+            if why.says_goodbye() { self.outbox.borrow_mut().take_polling_body() } else { Vec::new() };
+        if !body.is_empty() {
+            body.push(SEPARATOR);
+        }
+        body.push(b'1');
+        body
     }
 
     /// Writes what was said before, and the reason for the end, as far as that makes sense.
