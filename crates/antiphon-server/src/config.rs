@@ -3,6 +3,8 @@
 //! The file is TOML. An unknown key is refused with the names that are known at that place. Nothing here does anything:
 //! `wiring` reads it.
 
+mod secret;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use crate::{auth, models};
 
 pub use crate::transport::address::Network;
+pub use secret::Secret;
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,7 +29,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
-    /// Who somebody is.
+    /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
     /// The embedded database.
     pub store: Store,
