@@ -261,7 +261,7 @@ impl Connection {
                     let _ = reply.send(match why {
                         Closing::Peer => Answer::Packets(b"6".to_vec()),
                         Closing::Draining => Answer::Unavailable,
-                        _ => Answer::Packets(self.last_words(why)),
+                        _ => Answer::Packets(b"1".to_vec()),
                     });
                 }
                 if let Some((stream, _)) = probing {

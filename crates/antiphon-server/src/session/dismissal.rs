@@ -89,12 +89,13 @@ impl Connection {
         }
     }
 
-    /// Ends the session once the client has been told what waits for it. Whoever polls and is not here at the moment has as long as
-    /// for a CONNECT to come for that; whatever else it sends means nothing any more.
+    /// Ends the session once the client has been told what waits for it; whatever it sends until then means nothing any more. Whoever
+    /// polls has as long as for a CONNECT to come for it, and once more for the end: in one answer with the end, client libraries
+    /// would see a connection that is lost, and come back.
     fn finish(self: &Rc<Self>, core: &Rc<Core>, why: Dismissal) {
         self.inbox.take();
         self.queued.set(0);
-        if !matches!(&*self.link(), Link::Polling { waiting: None, .. }) {
+        if !matches!(&*self.link(), Link::Polling { .. }) {
             return self.close(core, Closing::Dismissed(why));
         }
         self.update(|state| state.finishing = Some(why));

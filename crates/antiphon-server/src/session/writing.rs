@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_core::event::{Delivery, Envelope};
-use antiphon_wire::engine::payload::SEPARATOR;
 use antiphon_wire::socket::Encoded;
 use antiphon_wire::websocket::close_into;
 
@@ -82,10 +81,14 @@ impl Connection {
             return;
         }
         if let Some(why) = state.finishing {
-            if !matches!(&*self.link.borrow(), Link::Polling { waiting: None, .. }) {
-                self.close(core, Closing::Dismissed(why));
+            let has_heard = match &*self.link.borrow() {
+                Link::Polling { waiting: None, .. } => return,
+                Link::Polling { .. } => self.outbox.borrow().is_empty(),
+                Link::Websocket(_) | Link::Closed => true,
+            };
+            if has_heard {
+                return self.close(core, Closing::Dismissed(why));
             }
-            return;
         }
         match self.write() {
             Ok(()) => {}
@@ -139,17 +142,6 @@ impl Connection {
                 Err(_) => return self.close(&core, Closing::Peer),
             }
         }
-    }
-
-    /// The last polling body: what was said before, as far as that makes sense, and the end.
-    pub(super) fn last_words(&self, why: Closing) -> Vec<u8> {
-        let mut body =
-            if why.says_goodbye() { self.outbox.borrow_mut().take_polling_body() } else { Vec::new() };
-        if !body.is_empty() {
-            body.push(SEPARATOR);
-        }
-        body.push(b'1');
-        body
     }
 
     /// Writes what was said before, and the reason for the end, as far as that makes sense.

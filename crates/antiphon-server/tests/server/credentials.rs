@@ -439,9 +439,11 @@ async fn t9_a_get_that_waits_is_answered_with_the_goodbye() {
     house.revoke(Revoked::Key(revoked));
     let goodbye = soon("the goodbye", get.response()).await;
     let packets: Vec<_> = goodbye.text().split('\x1e').collect();
-    assert_eq!(packets.len(), 3, "{packets:?}");
+    assert_eq!(packets.len(), 2, "{packets:?}");
     assert!(packets[0].starts_with("42[\"chat:error\""), "{packets:?}");
-    assert_eq!(packets[1..], ["41", "1"]);
+    assert_eq!(packets[1], "41");
+    // The end comes by itself: libraries that hear of both at once take the connection for lost.
+    assert_eq!(get.ask(&client.engine.get()).await.seen(), (200, "1"));
     client.engine.is_unknown().await;
     house.server.stop().await;
 }
