@@ -11,11 +11,13 @@
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`auth`] | credentials → actor |
+//! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
+pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod conformance;

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cores::Core;
 use crate::listen::Port;
+use crate::telemetry::Sheet;
 use crate::transport::crowd::Visit;
 use crate::transport::polling;
 
@@ -37,7 +38,9 @@ pub(crate) enum Mail {
     /// Send every socket of somebody away, and say how many there were.
     Evict(Principal, oneshot::Sender<usize>),
     /// Say how many listen to a topic.
-    Count(Topic, oneshot::Sender<usize>),
+    Listeners(Topic, oneshot::Sender<usize>),
+    /// What has been counted?
+    Count(oneshot::Sender<Sheet>),
     /// Close every connection, spread over this time.
     Drain(Duration),
     /// This was the last turn.

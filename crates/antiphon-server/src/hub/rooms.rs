@@ -49,6 +49,13 @@ pub(crate) struct Seat {
     position: Cell<u32>,
 }
 
+impl Rooms {
+    /// How many topics somebody listens to here.
+    pub(crate) fn count(&self) -> usize {
+        self.by_topic.len()
+    }
+}
+
 impl Core {
     /// `connection` hears `topic` from now on. `false` when it is gone or has too many topics.
     pub(crate) fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
@@ -148,19 +155,23 @@ impl Core {
         let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());
         let delivery = envelope.event.delivery();
         for group in room.groups.borrow().iter() {
-            for frame in self.render(group.voice, &envelope.event) {
+            for (name, frame) in self.render(group.voice, &envelope.event) {
+                let mut receivers = 0;
                 let Some((last, others)) = group.members.split_last() else { continue };
                 let hears = |member: &Member| {
                     except.is_none_or(|id| id.slot != member.slot)
                         && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
                 };
                 for member in others.iter().filter(|member| hears(member)) {
+                    receivers += 1;
                     member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope);
                 }
                 // Moved, not cloned: a room of one needs no counting of references.
                 if hears(last) {
+                    receivers += 1;
                     last.connection.push_event(self, frame, delivery, group.voice, envelope);
                 }
+                self.count(|tally| tally.sent(group.voice, name, receivers));
             }
         }
         if envelope.event.closes_its_topic() {
@@ -191,8 +202,8 @@ impl Core {
         }
     }
 
-    /// `event` in the words of `voice`, as finished frames. Nothing if that dialect does not say it.
-    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[Encoded; 2]> {
+    /// `event` in the words of `voice`: what it is called there, as finished frames. Nothing if that dialect does not say it.
+    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[(&'static str, Encoded); 2]> {
         let voice = self.shared.voice(voice);
         let mut out = self.out.borrow_mut();
         out.clear();
@@ -205,6 +216,7 @@ impl Core {
             );
             return SmallVec::new();
         }
-        out.events().map(|(name, args)| Encoded::event(voice.namespace, None, name, args, &[])).collect()
+        let frame = |(name, args)| (name, Encoded::event(voice.namespace, None, name, args, &[]));
+        out.events().map(frame).collect()
     }
 }

@@ -81,6 +81,9 @@ path = "${PATH}"
 dialects = ["chat"]
 origins = ["https://app.example"]
 
+[admin]
+address = "127.0.0.1:0"
+
 [limits]
 waiting_replies = 100000
 events_per_second = 0
