@@ -59,7 +59,8 @@ export class Server {
 
   /**
    * A server with the residents above, on a port that stays the same when it is started again. Its agents say at once what
-   * they are told, and it closes all connections at once when it stops. `more` is added to its configuration. Ends with the test.
+   * they are told, and it closes all connections at once when it stops. `more` is put at the end of its configuration. Ends
+   * with the test.
    */
   static async configured(t, more = "") {
     const data = await directory(t);
@@ -92,7 +93,9 @@ events_per_second = 0
 kind = "echo"
 chunk_words = 1000
 chunk_delay = 0
-${more}`,
+
+${more}
+`,
     );
     const people = join(data, "people.jsonl");
     await writeFile(people, RESIDENTS.map((line) => JSON.stringify(line)).join("\n"));

@@ -7,7 +7,7 @@ import { secret } from "./secrets.mjs";
 const SECRET = secret("a-secret-that-only-these-tests-and-their-servers-know");
 
 /** How long a connection may go on after its token has expired, in milliseconds. */
-export const GRACE = 1_000;
+export const GRACE = 1_500;
 
 /** The configuration of a server that believes these tokens. */
 export const ISSUER = `
