@@ -2,6 +2,7 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`cli`] | the command line |
 //! | [`config`] | what can be configured |
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
@@ -16,6 +17,7 @@
 //! | [`import`], [`history`] | the operator's way in and out |
 
 mod auth;
+pub mod cli;
 pub mod config;
 pub mod conformance;
 mod cores;
