@@ -10,13 +10,13 @@
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
-//! | `auth` | credentials → actor |
+//! | [`auth`] | credentials → actor |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
-mod auth;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod conformance;

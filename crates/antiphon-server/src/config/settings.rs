@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::models;
+use crate::{auth, models};
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
+    /// Who somebody is: sessions, wallets, and tokens of others.
+    pub auth: auth::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
