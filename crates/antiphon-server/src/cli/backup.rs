@@ -10,8 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use rusqlite::{Connection, OpenFlags};
 
-/// The name of the database in its directory.
-const DATABASE: &str = "antiphon.db";
+use super::place::DATABASE;
 
 /// How long to wait for somebody who has locked the database for themselves.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -14,7 +14,10 @@ use crate::config::Secret;
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are shown when it is not one of ours.
+/// Entries of a list that are asked for at a time.
+const PAGE: &str = "500";
+
+/// Characters of an answer that are shown when it is not one of ours.
 const SHOWN: usize = 200;
 
 /// Which running server is meant, and the key to it.
@@ -37,10 +40,18 @@ pub(super) struct Client {
 }
 
 impl Server {
+    /// Whether anybody said which server it is.
+    pub(super) fn is_named(&self) -> bool {
+        self.url().is_some()
+    }
+
+    fn url(&self) -> Option<String> {
+        self.url.clone().or_else(|| std::env::var("ANTIPHON_URL").ok()).filter(|url| !url.is_empty())
+    }
+
     /// A client for it. The error says what is missing.
     pub(super) fn client(self) -> anyhow::Result<Client> {
-        let named = || std::env::var("ANTIPHON_URL").ok().filter(|url| !url.is_empty());
-        let url = self.url.or_else(named).context("no --url, and no ANTIPHON_URL in the environment")?;
+        let url = self.url().context("say which server this is about: --url URL, or ANTIPHON_URL")?;
         let base: Url =
             url.parse().with_context(|| format!("{url:?} is not an address like http://127.0.0.1:3000"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
@@ -61,10 +72,21 @@ impl Server {
 }
 
 impl Client {
-    /// Asks for what is at `path` under `/v1`.
-    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let response = self.send(self.request(Method::GET, path, query)?.timeout(PATIENCE)).await?;
-        read(response).await
+    /// Everything that `/v1/{what}` lists, page by page.
+    pub(super) async fn pages(&self, what: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let response = self.send(self.request(Method::GET, &[what], &query)?.timeout(PATIENCE)).await?;
+            let mut page = read(response).await?;
+            let Value::Array(entries) = page[what].take() else { bail!("the server sent no list of {what}") };
+            found.extend(entries);
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// Sends `body` to `path` under `/v1`.

@@ -11,7 +11,7 @@
 //! | `token`, `vapid` | `token create`, `vapid generate` |
 //! | `publish`, `tail` | `publish`, `notice`; `tail` |
 //! | `place`, `client` | whether a command works on a stopped server's data or asks a running server; how it asks |
-//! | `input` | where secrets are taken from |
+//! | `input`, `moment`, `table` | where secrets are taken from; how times are read and written; how lists are printed |
 //!
 //! What a command makes or finds goes to standard output, so that it can be piped on; what it has to say about it goes to
 //! standard error. The exit status is 0 when the command did what it says, 1 when it could not, 2 when it was not understood.
@@ -21,11 +21,15 @@ mod client;
 mod config;
 mod files;
 mod input;
+mod keys;
+mod moment;
+mod people;
 mod place;
-
 mod publish;
 mod serve;
-
+mod table;
+mod tail;
+mod token;
 mod vapid;
 
 use std::io::Write as _;
@@ -39,6 +43,8 @@ Examples:
   antiphon serve --demo                              try it out, on loopback
   antiphon config print                              every setting with its doc and where it was said
   antiphon config check --config antiphon.toml       everything that is wrong with a configuration
+  antiphon user add ada --data /var/lib/antiphon     add a person, while the server is stopped
+  antiphon key create ada --data /var/lib/antiphon   make a key for their client, printed this once
   antiphon backup --data /var/lib/antiphon /backup   copy the database, also while the server runs
   antiphon tail --url http://127.0.0.1:3000          watch what happens, live
 
@@ -62,9 +68,18 @@ enum Command {
     History(files::History),
     Backup(backup::Backup),
     #[command(subcommand)]
+    User(people::User),
+    #[command(subcommand)]
+    Key(keys::Key),
+    #[command(subcommand)]
+    ServiceKey(keys::ServiceKey),
+    #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
     Vapid(vapid::Vapid),
     Publish(publish::Publish),
     Notice(publish::Notice),
+    Tail(tail::Tail),
 
     #[command(hide = true)]
     Conformance(serve::Conformance),
@@ -91,9 +106,14 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Import(command) => command.run().await,
             Command::History(command) => command.run().await,
             Command::Backup(command) => command.run(),
+            Command::User(command) => command.run().await,
+            Command::Key(command) => command.run().await,
+            Command::ServiceKey(command) => command.run().await,
+            Command::Token(command) => command.run(),
             Command::Vapid(command) => command.run(),
             Command::Publish(command) => command.run().await,
             Command::Notice(command) => command.run().await,
+            Command::Tail(command) => command.run().await,
             Command::Conformance(command) => command.run().await,
         }
     })

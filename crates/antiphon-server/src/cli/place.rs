@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{anyhow, ensure};
 use clap::Args;
 
 use super::client::{self, Client};
 use crate::config::Config;
 use crate::sqlite::SqliteStore;
 use crate::wiring;
+
+/// The name of the database in its directory.
+pub(super) const DATABASE: &str = "antiphon.db";
 
 /// Where a command finds the server that it is about.
 #[derive(Args)]
@@ -29,20 +32,32 @@ pub(super) enum Opened {
 }
 
 impl Place {
-    /// Opens the data directory or finds the server.
+    /// Opens the data directory, which must have been used before, or finds the server.
     pub(super) async fn open(self) -> anyhow::Result<Opened> {
-        match self.data {
-            Some(data) => {
-                let store = open(&data)?;
-                wiring::prepare(&store).await?;
-                Ok(Opened::Stopped(store))
-            }
-            None => {
-                self.server.client().map(Opened::Running).context(
-                    "say which server this is about: --data DIR if it is stopped, --url URL if it runs",
-                )
-            }
+        if let Some(data) = &self.data {
+            let database = data.join(DATABASE);
+            ensure!(
+                database.exists(),
+                "there is no database {}; no server has used this directory",
+                database.display()
+            );
         }
+        self.open_or_make().await
+    }
+
+    /// Opens the data directory, making one if there is none, or finds the server.
+    pub(super) async fn open_or_make(self) -> anyhow::Result<Opened> {
+        if let Some(data) = &self.data {
+            let store = open(data)
+                .map_err(|error| anyhow!("{error:#}; a server that runs is reached with --url URL"))?;
+            wiring::prepare(&store).await?;
+            return Ok(Opened::Stopped(store));
+        }
+        ensure!(
+            self.server.is_named(),
+            "say which server this is about: --data DIR if it is stopped, --url URL (or ANTIPHON_URL) if it runs"
+        );
+        self.server.client().map(Opened::Running)
     }
 }
 

@@ -5,7 +5,9 @@
 //! it, or all of them when none does. Times and origins go to every mount that is meant. A port or a host goes to the one
 //! listener that is meant and is refused when there are several, unless one of them has its address from a variable with its
 //! full name (`ANTIPHON_LISTENER__0__ADDRESS`), which settles the matter. Such full names win over these in any case. Two
-//! variables that give one key different values are refused, unless only one of them belongs to the key's own dialect.
+//! variables that give one key different values are refused, unless only one of them belongs to the key's own dialect. A secret
+//! goes to the one issuer of HS256 that has none of its own, and is refused when there are several; without one it means
+//! nothing, because a variable alone must not make a server believe anybody.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -38,10 +40,12 @@ enum Part {
     Host,
     /// Origins: a list, or the address of a page that has one of them.
     Origins,
+    /// A secret that is still missing.
+    Secret,
 }
 
 /// All of them whose key exists.
-pub(super) const ALIASES: [Alias; 11] = [
+pub(super) const ALIASES: [Alias; 12] = [
     Alias { name: "PORT", dialects: &["chat", "companion"], key: "listener.address", part: Part::Port },
     Alias { name: "SERVER_PORT", dialects: &["world"], key: "listener.address", part: Part::Port },
     Alias { name: "SERVER_HOST", dialects: &["world"], key: "listener.address", part: Part::Host },
@@ -88,6 +92,7 @@ pub(super) const ALIASES: [Alias; 11] = [
         key: "limits.connections",
         part: Part::Whole,
     },
+    Alias { name: "JWT_SECRET", dialects: &["mission"], key: "auth.issuer.secret", part: Part::Secret },
 ];
 
 impl Alias {
@@ -96,6 +101,7 @@ impl Alias {
         match self.part {
             Part::Whole => "the value",
             Part::Port => "the port",
+            Part::Secret => "the secret of the one issuer with HS256 that has none",
             Part::Host => "the host: an IP address, or `localhost`",
             Part::Origins => {
                 "the origins: one, several with commas, or a list; of a page's address its origin"
@@ -127,7 +133,7 @@ pub(super) fn apply(
     for alias in &ALIASES {
         let Some(text) = variables.get(alias.name).filter(|text| !text.trim().is_empty()) else { continue };
         let (targets, own) = targets(tree, alias);
-        if matches!(alias.part, Part::Port | Part::Host) && targets.len() > 1 {
+        if matches!(alias.part, Part::Port | Part::Host | Part::Secret) && targets.len() > 1 {
             if !targets.iter().any(is_set) {
                 problems.push(Problem::new(&origin(alias.name), ambiguous(&targets)));
             }
@@ -169,6 +175,9 @@ pub(super) fn apply(
 /// The places that `alias` is about, and whether they speak its own dialect.
 fn targets(tree: &Node, alias: &Alias) -> (Vec<Vec<Step>>, bool) {
     let key = |name: &str| Step::Key(name.to_owned());
+    if alias.part == Part::Secret {
+        return (issuers_without_secret(tree), true);
+    }
     let Some(rest) = alias.key.strip_prefix("listener.") else {
         return (vec![alias.key.split('.').map(key).collect()], true);
     };
@@ -194,9 +203,25 @@ fn targets(tree: &Node, alias: &Alias) -> (Vec<Vec<Step>>, bool) {
     (all.into_iter().filter(|(_, speaks)| *speaks || !own).map(|(path, _)| path).collect(), own)
 }
 
+/// Where the secrets of issuers with HS256 would be that have none.
+fn issuers_without_secret(tree: &Node) -> Vec<Vec<Step>> {
+    let key = |name: &str| Step::Key(name.to_owned());
+    let list = [key("auth"), key("issuer")];
+    let issuers = tree.get(&list).map_or(&[][..], Node::items).iter().enumerate();
+    let lacks_one = |issuer: &Node| {
+        let algorithms = issuer.get(&[key("algorithms")]).map_or(&[][..], Node::items);
+        let has = |name: &str| issuer.get(&[key(name)]).is_some();
+        algorithms.iter().filter_map(Node::text).any(|name| name == "HS256")
+            && !has("secret")
+            && !has("secret_file")
+    };
+    let place = |(position, _)| [list.to_vec(), vec![Step::Index(position), key("secret")]].concat();
+    issuers.filter(|(_, issuer)| lacks_one(issuer)).map(place).collect()
+}
+
 fn ambiguous(targets: &[Vec<Step>]) -> String {
     let names: Vec<_> = targets.iter().map(|target| variable(target)).collect();
-    format!("could mean each of several listeners; set one of {} instead", names.join(", "))
+    format!("could mean several; set one of {} instead", names.join(", "))
 }
 
 /// What `text` says, as a value of its own.
@@ -223,6 +248,7 @@ fn value(part: Part, text: &str, schema: Option<&Schema>) -> Result<toml::Value,
                 .map(toml::Value::Array)
                 .ok_or_else(|| "must be * or addresses such as https://app.example.org, with commas".into())
         }
+        Part::Secret => Ok(toml::Value::String(text.to_owned())),
         Part::Whole => {
             let schema = schema.ok_or("there is no such key")?;
             read(text, schema).ok_or_else(|| format!("must be {}", expected(schema)))
@@ -295,7 +321,10 @@ mod tests {
     #[test]
     fn every_alias_names_a_key_that_exists() {
         for alias in ALIASES {
-            let dotted = alias.key.replace("listener.", "listener.0.").replace(".mount.", ".mount.0.");
+            let mut dotted = alias.key.to_owned();
+            for list in ["listener", "mount", "issuer"] {
+                dotted = dotted.replace(&format!("{list}."), &format!("{list}.0."));
+            }
             assert!(at(schema(), &path(&dotted)).is_some(), "{} is about {}", alias.name, alias.key);
         }
     }
@@ -356,14 +385,32 @@ mod tests {
         let (_, problems) = set(&several, &[("PORT", "80")], &[]);
         assert_eq!(
             problems,
-            [
-                "environment PORT: could mean each of several listeners; set one of ANTIPHON_LISTENER__0__ADDRESS, \
-              ANTIPHON_LISTENER__1__ADDRESS instead"
-            ]
+            ["environment PORT: could mean several; set one of ANTIPHON_LISTENER__0__ADDRESS, \
+              ANTIPHON_LISTENER__1__ADDRESS instead"]
         );
         let (tree, problems) = set(&several, &[("PORT", "80")], &["listener.1.address"]);
         assert_eq!(problems, [""; 0]);
         assert_eq!(at_key(&tree, "listener.0.address"), "\"127.0.0.1:3000\"");
+    }
+
+    #[test]
+    fn a_secret_goes_to_the_one_issuer_that_lacks_it_and_makes_none() {
+        let issuer = |rest: &str| format!("[[auth.issuer]]\nalgorithms = ['HS256']\n{rest}\n");
+        let secret = ("JWT_SECRET", "0123456789abcdef");
+        let (tree, problems) = set(&(issuer("secret_file = 'a'") + &issuer("")), &[secret], &[]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(at_key(&tree, "auth.issuer.0.secret"), "-");
+        assert_eq!(at_key(&tree, "auth.issuer.1.secret"), "\"0123456789abcdef\"");
+        for text in ["", "[[auth.issuer]]\nalgorithms = ['ES256']\n", &issuer("secret = 'mine'")] {
+            let (tree, problems) = set(text, &[secret], &[]);
+            assert_eq!(problems, [""; 0], "{text}");
+            assert_ne!(at_key(&tree, "auth.issuer.0.secret"), "\"0123456789abcdef\"", "{text}");
+        }
+        let (_, problems) = set(&(issuer("") + &issuer("")), &[secret], &[]);
+        assert!(
+            problems.len() == 1 && problems[0].contains("ANTIPHON_AUTH__ISSUER__1__SECRET"),
+            "{problems:?}"
+        );
     }
 
     #[test]

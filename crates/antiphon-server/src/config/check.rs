@@ -1,5 +1,6 @@
 //! Which settings cannot work, alone or together, beyond what their types say.
 
+use super::nearest::nearest;
 use super::tree::Step;
 use super::{Config, Mount, Problem};
 use crate::models;
@@ -35,15 +36,34 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
     found
 }
 
+/// What else cannot work where a server is configured for real: a test may bring dialects of its own, and the demo may use the
+/// secrets that everybody knows.
+pub(super) fn problems_for_real(config: &Config) -> Vec<Wrong> {
+    let known: Vec<_> = antiphon_dialects::dialects().iter().map(|dialect| dialect.name()).collect();
+    let mut found = Vec::new();
+    for (listener, mount, settings) in mounts(config) {
+        for name in settings.dialects.iter().filter(|name| !known.contains(&name.as_str())) {
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean {meant:?}?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            let text = format!("there is no dialect {name:?}; {hint}");
+            found.push(Wrong { at: in_mount(listener, mount, "dialects"), text });
+        }
+    }
+    part(&mut found, "auth", config.auth.check(false));
+    found
+}
+
 /// All mounts, with the positions of their listener and their own.
-pub(super) fn mounts(config: &Config) -> impl Iterator<Item = (usize, usize, &Mount)> {
+fn mounts(config: &Config) -> impl Iterator<Item = (usize, usize, &Mount)> {
     config.listeners.iter().enumerate().flat_map(|(position, listener)| {
         listener.mounts.iter().enumerate().map(move |(mount, settings)| (position, mount, settings))
     })
 }
 
 /// The path of a mount's key.
-pub(super) fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
+fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
     let name = |name: &str| Step::Key(name.to_owned());
     vec![name("listener"), Step::Index(listener), name("mount"), Step::Index(mount), name(key)]
 }

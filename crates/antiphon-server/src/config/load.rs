@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Schema;
 
-use super::nearest::nearest;
 use super::problem::{Origin, Problem, Problems};
 use super::tree::{Node, Step};
 use super::validate::{name, validate};
@@ -58,7 +57,7 @@ impl Loaded {
         let tree = layers(sources, schema(), &mut problems);
         let config = interpret(&tree, schema(), &mut problems);
         if let Some(config) = &config {
-            let wrong = check::problems(config).into_iter().chain(unknown_dialects(config));
+            let wrong = check::problems(config).into_iter().chain(check::problems_for_real(config));
             problems.extend(wrong.map(|wrong| Problem::new(tree.origin_of(&wrong.at), wrong.text)));
         }
         // In the order of the file, after what has no line.
@@ -171,23 +170,6 @@ fn step(segment: &serde_path_to_error::Segment) -> Option<Step> {
         serde_path_to_error::Segment::Map { key } => Some(Step::Key(key.clone())),
         serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => None,
     }
-}
-
-/// A file names dialects of this server only; a server that a test starts may have others.
-fn unknown_dialects(config: &Config) -> Vec<check::Wrong> {
-    let known: Vec<_> = antiphon_dialects::dialects().iter().map(|dialect| dialect.name()).collect();
-    let mut found = Vec::new();
-    for (listener, mount, settings) in check::mounts(config) {
-        for name in settings.dialects.iter().filter(|name| !known.contains(&name.as_str())) {
-            let hint = match nearest(name, known.iter().copied()) {
-                Some(meant) => format!("did you mean {meant:?}?"),
-                None => format!("there are: {}", known.join(", ")),
-            };
-            let at = check::in_mount(listener, mount, "dialects");
-            found.push(check::Wrong { at, text: format!("there is no dialect {name:?}; {hint}") });
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ The documents' own variables also set keys, in `.env` and in the environment. Ea
 Here it means the mounts, or the listeners of the mounts, that speak the dialect of its document, or all of them when none does.
 Times and origins go to every mount that is meant. A port or a host goes to the one listener that is meant, and is refused when
 there are several, unless the address of one of them comes from a variable with its full name. Full names win over these in any
-case. Two that give one key different values are refused, unless only one of them belongs to the key's own dialect.
+case. Two that give one key different values are refused, unless only one of them belongs to the key's own dialect. A secret goes to
+the one issuer with HS256 that has none of its own; without such an issuer it means nothing.
 
 | variable | dialect | key | gives |
 |---|---|---|---|

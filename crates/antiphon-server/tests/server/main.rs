@@ -14,10 +14,12 @@
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
 //! | [`tls`] | all of it behind TLS |
+//! | [`cli`] | the program, as its operators run it |
 
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
 mod chat;
+mod cli;
 mod faults;
 mod handshake;
 mod leaving;
