@@ -44,8 +44,9 @@ impl Tail {
             .map_err(|error| anyhow!("the stream broke off: {}", error.without_url()))?
         {
             for event in events.read(&piece)? {
-                if let Some(line) = print.line(&event) {
-                    writeln!(out, "{line}")?;
+                match &*event.name {
+                    "listening" => writeln!(std::io::stderr(), "watching; Ctrl-C ends it")?,
+                    _ => writeln!(out, "{}", print.line(&event))?,
                 }
             }
             out.flush()?;
@@ -107,17 +108,14 @@ struct Print {
 }
 
 impl Print {
-    /// The line of an event; none for one that only says that the stream has begun.
-    fn line(&self, Event { name, data }: &Event) -> Option<String> {
-        if name == "listening" {
-            return None;
-        }
+    /// The line of an event.
+    fn line(&self, Event { name, data }: &Event) -> String {
         let mut value: Value = serde_json::from_str(data).unwrap_or_else(|_| json!({ "event": data }));
         if self.json {
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("name".into(), json!(name));
             }
-            return Some(table::shown(&value.to_string()));
+            return table::shown(&value.to_string());
         }
         let at = value["at"].as_str().unwrap_or("-");
         // The day is known to whoever watches.
@@ -127,11 +125,11 @@ impl Print {
         let facts = facts(value.get("event").unwrap_or(&value));
         let (at, topic, name) = (format!("{at:12}"), table::shown(topic), table::shown(name));
         let facts = table::shown(&facts);
-        Some(if self.colour {
+        if self.colour {
             format!("\u{1b}[2m{at}\u{1b}[0m  \u{1b}[36m{topic}\u{1b}[0m  \u{1b}[1m{name}\u{1b}[0m  {facts}")
         } else {
             format!("{at}  {topic}  {name}  {facts}")
-        })
+        }
     }
 }
 
@@ -161,7 +159,7 @@ mod tests {
         let mut events = Events::default();
         let pieces = STREAM.as_bytes().chunks(pieces);
         let found: Vec<_> = pieces.flat_map(|piece| events.read(piece).unwrap()).collect();
-        found.iter().filter_map(|event| print.line(event)).collect()
+        found.iter().filter(|event| event.name != "listening").map(|event| print.line(event)).collect()
     }
 
     #[test]
@@ -189,9 +187,9 @@ mod tests {
     #[test]
     fn only_our_own_colours_reach_the_terminal() {
         let event = Event { name: "A\u{9b}".into(), data: "{\"event\":{\"a\":\"\u{9b}2J\"}}".into() };
-        let plain = Print { json: false, colour: false }.line(&event).unwrap();
+        let plain = Print { json: false, colour: false }.line(&event);
         assert!(!plain.contains(char::is_control), "{plain:?}");
-        let coloured = Print { json: false, colour: true }.line(&event).unwrap();
+        let coloured = Print { json: false, colour: true }.line(&event);
         assert!(coloured.contains("\u{1b}[1m") && !coloured.contains('\u{9b}'), "{coloured:?}");
     }
 

@@ -50,7 +50,7 @@ pub(super) fn apply(
         let levels = levels.split("__").map(str::to_lowercase).collect();
         match resolve(levels, schema) {
             Ok(path) => said.push((path, text.as_str(), origin(name))),
-            Err(_) if is_service_link(name) => {}
+            Err(_) if is_service_link(name, text) => {}
             Err(why) => problems.push(Problem::new(&origin(name), meant(name, schema).unwrap_or(why))),
         }
     }
@@ -179,9 +179,10 @@ fn variables(schema: &Schema, path: &mut Vec<Step>, known: &mut Vec<String>) {
 
 /// Whether this is one of the variables by which Kubernetes tells every container about services, here about one that is called
 /// `antiphon` or `antiphon-…`: they are nobody's typing mistake.
-fn is_service_link(name: &str) -> bool {
-    let service = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end));
-    let named = name.contains("_SERVICE_PORT_");
+fn is_service_link(name: &str, text: &str) -> bool {
+    let service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
+    // `ANTIPHON_PORT=3000` is somebody's guess at a key.
+    let link = name.ends_with("_PORT") && text.contains("://");
     let port = name.split_once("_PORT_").is_some_and(|(_, rest)| {
         let mut parts = rest.split('_');
         let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
@@ -189,7 +190,7 @@ fn is_service_link(name: &str) -> bool {
         let end = matches!((parts.next(), parts.next()), (None | Some("PROTO" | "PORT" | "ADDR"), None));
         number && protocol && end
     });
-    !name.contains("__") && (service || named || port)
+    !name.contains("__") && (service || link || port)
 }
 
 #[cfg(test)]
@@ -251,6 +252,7 @@ mod tests {
         for (name, text, expected) in [
             ("ANTIPHON_SERVER__COERS", "2", "unknown variable; did you mean ANTIPHON_SERVER__CORES?"),
             ("ANTIPHON_SERVER_CORES", "2", "unknown variable; did you mean ANTIPHON_SERVER__CORES?"),
+            ("ANTIPHON_PORT", "3000", "unknown key \"port\" at the top level"),
             ("ANTIPHON_XYZ", "2", "unknown key \"xyz\" at the top level; known are"),
             ("ANTIPHON_SERVER__CORES", "two", "must be a whole number of at least 0"),
             ("ANTIPHON_PLAN__TEAM__AGENTS__X", "2", "\"agents\" in [plan.team] has no parts"),

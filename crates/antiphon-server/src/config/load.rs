@@ -124,9 +124,18 @@ fn read_variables(path: &Path, problems: &mut Vec<Problem>) -> BTreeMap<String, 
         }
     };
     let read: Result<_, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
-    read.unwrap_or_else(|_| {
-        // The library's own words repeat the line, which may hold a secret.
-        let text = format!("{} is not a file of lines NAME=value", path.display());
+    read.unwrap_or_else(|error| {
+        // The library's own words repeat the line, which may hold a secret; what stands before its value does not.
+        let line = match &error {
+            dotenvy::Error::LineParse(line, _) => line.split_once('=').map_or("", |(name, _)| name.trim()),
+            _ => "",
+        };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let place = if line.is_empty() || !line.chars().all(is_name) { "a line" } else { line };
+        let text = format!(
+            "{}: {place} is not written as NAME=value; a value with spaces or quotes needs quotes around it",
+            path.display()
+        );
         problems.push(Problem { origin: None, text });
         BTreeMap::new()
     })
@@ -306,8 +315,12 @@ mod tests {
 
     #[test]
     fn a_broken_file_of_variables_is_refused_without_repeating_it() {
-        let problems = Place::with(&[(".env", "ANTIPHON_X='hush\n")], &[], &[]).problems().concat();
-        assert!(problems.contains(".env is not a file of lines") && !problems.contains("hush"), "{problems}");
+        for (text, place) in
+            [("A=1\nANTIPHON_X='hush\n", ".env: ANTIPHON_X is"), ("hush hush\n", ".env: a line is")]
+        {
+            let problems = Place::with(&[(".env", text)], &[], &[]).problems().concat();
+            assert!(problems.starts_with(place) && !problems.contains("hush"), "{problems}");
+        }
     }
 
     #[test]
