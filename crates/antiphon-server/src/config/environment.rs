@@ -12,6 +12,7 @@ use super::file::parse_value;
 use super::nearest::nearest;
 use super::problem::{Origin, Problem};
 use super::schema::{Shape, at, expected, shape};
+use super::secret;
 use super::tree::{Node, Step};
 use super::validate::{name, unknown};
 
@@ -68,6 +69,11 @@ pub(super) fn apply_flags(tree: &mut Node, schema: &Schema, flags: &[String], pr
             continue;
         }
         match resolve(key.split('.').map(str::to_owned).collect(), schema) {
+            Ok(path) if secret::is_or_holds(schema, &path) => {
+                let text =
+                    "holds a secret, which others can read in a flag; set it in the file or the environment";
+                problems.push(Problem::new(&origin, text));
+            }
             Ok(path) => said.push((path, text, origin)),
             Err(why) => problems.push(Problem::new(&origin, why)),
         }
@@ -270,6 +276,28 @@ mod tests {
             assert!(problem.starts_with(&format!("environment {name}: ")), "{problem}");
             assert!(problem.contains(expected), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_flag_sets_a_key_unless_it_is_a_secret() {
+        let flag = |flag: &str| {
+            let (mut tree, mut problems) = (Node::empty(), Vec::new());
+            apply_flags(&mut tree, schema(), &[flag.to_owned()], &mut problems);
+            (tree, problems.iter().map(ToString::to_string).collect::<String>())
+        };
+        let (tree, problems) = flag("plan.team.agents=3");
+        assert_eq!(
+            (tree.to_toml().to_string().as_str(), &*problems),
+            ("{ plan = { team = { agents = 3 } } }", "")
+        );
+        for key in ["auth.issuer.0.secret", "auth.issuer"] {
+            let problems = flag(&format!("{key}=hush")).1;
+            assert!(
+                problems.starts_with(&format!("--set {key}: holds a secret")) && !problems.contains("hush"),
+                "{problems}"
+            );
+        }
+        assert!(flag("server.coers=3").1.contains("did you mean \"cores\"?"));
     }
 
     #[test]

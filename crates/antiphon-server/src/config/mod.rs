@@ -32,11 +32,12 @@
 //! }
 //! ```
 //!
-//! and adds one field to [`Config`] in `settings`: `pub part: part::Settings`, renamed to the singular when it is a list of tables. The rest
-//! follows from the types: the environment's names, `antiphon config check`, `print` and `schema`, and the reference page, which
-//! a test compares (`make reference` writes it). A test refuses a key without a doc, or whose doc names another default than the
-//! code. A key with a twin called `…_file` is a secret: it is printed as `***`, both together are refused, and the file's
-//! content has become the value before anybody sees a [`Config`]. Rules between several keys go to `check`.
+//! and adds one field to [`Config`] in `settings`: `pub part: part::Settings`, renamed to the singular when it is a list of
+//! tables. The rest follows from the types: the environment's names, `antiphon config check`, `print` and `schema`, and the
+//! reference page, which a test compares (`make reference` writes it). A test refuses a key without a doc, or whose doc names
+//! another default than the code. A key with a twin called `…_file` is a secret: it is printed as `***`, both together are
+//! refused, a flag cannot set it, and the file's content has become the value before anybody sees a [`Config`]. Rules between
+//! several keys go to `check`, one line for a part that has a `check` of its own.
 
 mod aliases;
 mod check;

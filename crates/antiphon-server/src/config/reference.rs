@@ -17,7 +17,7 @@ const BEFORE: &str = "# Configuration
 Everything has a default, and a server runs without any of this. Values come from five places, each over the one before:
 
 1. the defaults below;
-2. `antiphon.toml` in the working directory, or the file that `--config` names;
+2. `antiphon.toml` in the working directory, or the file that `--config` or `ANTIPHON_CONFIG` names;
 3. `.env` in the working directory;
 4. the environment;
 5. flags: `antiphon serve --set server.cores=2`.
@@ -31,7 +31,8 @@ counted from 0; the position after the last adds one. A whole table or list is g
 `ANTIPHON_LISTENER='[{ address = \"0.0.0.0:3000\" }]'`; for a list of texts commas also do. An empty variable is as good as none.
 
 Times are in milliseconds, sizes in bytes. Paths are relative to the working directory. A key that has a twin with `_file` is a
-secret: the twin names a file that holds it, without its last line break. Only one of the two is given, and neither is ever printed.
+secret: the twin names a file that holds it, without its last line break. Only one of the two is given. A secret is never printed, and
+no flag sets it, because other users of a machine can read its processes' flags.
 ";
 
 const ALIASES_BEFORE: &str = "

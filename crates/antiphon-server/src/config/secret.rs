@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Schema;
 
 use super::problem::Problem;
-use super::schema::{Shape, shape};
+use super::schema::{Shape, at, shape};
 use super::tree::{Node, Step, Value, header};
 
 /// What stands where a secret would be printed.
@@ -59,6 +59,23 @@ impl JsonSchema for Secret {
 
     fn json_schema(_: &mut SchemaGenerator) -> TypeSchema {
         json_schema!({ "type": "string", "writeOnly": true })
+    }
+}
+
+/// Whether the key at `path`, or a key inside it, is a secret.
+pub(super) fn is_or_holds(root: &Schema, path: &[Step]) -> bool {
+    let is_secret = path.split_last().is_some_and(|(key, parent)| match (key, at(root, parent).map(shape)) {
+        (Step::Key(key), Some(Shape::Table(keys))) => keys.file_of(key).is_some(),
+        _ => false,
+    });
+    is_secret || at(root, path).is_some_and(holds)
+}
+
+fn holds(schema: &Schema) -> bool {
+    match shape(schema) {
+        Shape::Table(keys) => keys.all().any(|(key, schema)| keys.file_of(key).is_some() || holds(schema)),
+        Shape::Map(inner) | Shape::List(inner) => holds(inner),
+        _ => false,
     }
 }
 
@@ -189,6 +206,20 @@ mod tests {
         std::fs::write(&path, "\n").unwrap();
         assert!(read(&setting).unwrap_err().ends_with("is empty"));
         assert!(read("[[door]]\nword_file = 7").unwrap_err().contains("must be text"));
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_place_and_by_what_it_is_in() {
+        let schema = schema::of::<House>();
+        for (key, expected) in [
+            ("door.0.word", true),
+            ("door.0.word_file", false),
+            ("door.0", true),
+            ("door", true),
+            ("none", false),
+        ] {
+            assert_eq!(is_or_holds(&schema, &super::super::tree::path(key)), expected, "{key}");
+        }
     }
 
     #[test]
