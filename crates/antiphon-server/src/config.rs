@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::models;
+use crate::{api, models};
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
+    /// The HTTP API for backends.
+    pub api: api::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
@@ -59,6 +61,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Serves TLS with these files; without them the port is plain and TLS ends at a proxy.
     pub tls: Option<Tls>,
+    /// Serves the HTTP API for backends (`/v1`, `/openapi.json`, `/docs`), too. Default: false.
+    #[serde(default)]
+    pub api: bool,
     /// What is served, each on its own path.
     #[serde(rename = "mount", default)]
     pub mounts: Vec<Mount>,

@@ -10,11 +10,13 @@
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | `auth` | credentials → actor |
+//! | [`api`] | the HTTP API for backends |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
+pub mod api;
 mod auth;
 pub mod config;
 pub mod conformance;

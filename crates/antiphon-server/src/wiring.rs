@@ -14,6 +14,7 @@ use antiphon_core::ports::{Clock, Model, Store};
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
@@ -127,7 +128,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
                 tls: listener.tls.is_some(),
             });
         }
-        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+        ports.push((bound, listener, mounts));
     }
 
     let auth = Doorkeeper::new(store);
@@ -139,6 +140,12 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         config.limits.clone(),
         extras.demo,
     ));
+    let api = Api::new(shared.clone(), &config.api);
+    let ports = ports.into_iter().map(|(bound, listener, mounts)| {
+        let api = listener.api.then(|| api.clone());
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+    });
+    let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
     shared.set_ready(true);
     let mut threads = Vec::new();

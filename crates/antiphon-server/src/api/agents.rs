@@ -6,7 +6,6 @@ use antiphon_core::access;
 use antiphon_core::agents::{Agent, AgentChange};
 use antiphon_core::command::Command;
 use antiphon_core::ids::{AgentId, PersonId};
-use antiphon_core::ports::{Agents as _, People as _};
 use antiphon_core::refusal::Refusal;
 use axum::Json;
 use axum::extract::State as Extracted;

@@ -115,9 +115,11 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 
 /// The one of `known` that is most like `name`, if any is.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let alike = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
-    let best = known.into_iter().map(|known| (alike(known), known)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= ALIKE).then_some(best.1)
+    // A name that goes on for ever is like none, and comparing it would take as long.
+    let name = name.get(..LONGEST).unwrap_or(name).to_lowercase();
+    let rated = known.into_iter().map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known));
+    let (alike, best) = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (alike >= ALIKE).then_some(best)
 }
 
 /// `text`, cut where a client would have to read on for too long.
@@ -157,7 +159,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn is_too_large(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    causes.into_iter().any(|error| error.is::<LengthLimitError>())
 }
 
 /// Whether no more than `limit` arrays and objects are open at any place of `text`. Needs no valid JSON, so that it can run

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use antiphon_core::ports::{Begun, RequestKey, Requests as _};
+use antiphon_core::ports::{Begun, RequestKey};
 use antiphon_core::refusal::{Code, Refusal};
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};

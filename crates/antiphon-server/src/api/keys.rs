@@ -2,7 +2,7 @@
 
 use antiphon_core::actor::{ApiKey, Holder};
 use antiphon_core::ids::{KeyId, PersonId};
-use antiphon_core::ports::{Keys as _, Revoked};
+use antiphon_core::ports::Revoked;
 use antiphon_core::refusal::Refusal;
 use axum::Json;
 use axum::extract::State as Extracted;

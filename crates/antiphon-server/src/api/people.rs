@@ -3,7 +3,6 @@
 use antiphon_core::actor::{FALLBACK_PLAN, Person, Principal};
 use antiphon_core::command::Command;
 use antiphon_core::ids::PersonId;
-use antiphon_core::ports::People as _;
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;

@@ -11,7 +11,7 @@ use super::State;
 use super::body::Text;
 use super::caller::Backend;
 use super::idempotency::{self, Answer, Attempt, Ticket};
-use super::orders::{Order, is_repeatable};
+use super::orders::{Order, is_repeatable, name_of};
 use super::problem::Problem;
 
 /// The body of a request of a backend, with all that makes it the same as another one.
@@ -98,6 +98,7 @@ pub(super) async fn perform_all(
 
 /// Has the core do one command, as the service or as the person that it is for.
 pub(super) async fn carry_out(state: &State, backend: &Backend, order: Order) -> Result<Outcome, Problem> {
+    tracing::debug!(backend = backend.name(), command = name_of(&order.command), "a backend asks");
     state.shared.breathe().await;
     let caller = match &order.person {
         Some(person) => backend.caller_as(state, person).await?,

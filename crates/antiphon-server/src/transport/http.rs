@@ -8,7 +8,7 @@ use std::time::Duration;
 use antiphon_wire::engine::{BadRequest, Request as EngineRequest, Transport};
 use antiphon_wire::websocket::accept_key;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
@@ -41,7 +41,12 @@ where
     let wait = Duration::from_millis(core.shared.limits.request);
     let service = service_fn(move |request| {
         let (core, port) = (core.clone(), port.clone());
-        async move { Ok::<_, Infallible>(answer(&core, &port, request).await) }
+        async move {
+            Ok::<_, Infallible>(match port.api(request.uri().path()) {
+                Some(api) => api.answer(request, std::net::Ipv4Addr::LOCALHOST.into()).await.map(Either::Left),
+                None => answer(&core, &port, request).await.map(Either::Right),
+            })
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
