@@ -3,6 +3,8 @@
 //! The file is TOML. An unknown key is refused with the names that are known at that place. Nothing here does anything:
 //! `wiring` reads it.
 
+mod secret;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::{api, models};
+use crate::{api, auth, models};
+
+pub use secret::Secret;
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// The HTTP API for backends.
     pub api: api::Settings,
+    /// Who somebody is: sessions, wallets, and tokens of others.
+    pub auth: auth::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.

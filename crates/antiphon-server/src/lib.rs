@@ -9,7 +9,7 @@
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
-//! | `auth` | credentials → actor |
+//! | [`auth`] | credentials → actor |
 //! | [`api`] | the HTTP API for backends |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
@@ -17,7 +17,7 @@
 //! | [`import`], [`history`] | the operator's way in and out |
 
 pub mod api;
-mod auth;
+pub mod auth;
 pub mod config;
 pub mod conformance;
 mod cores;

@@ -75,6 +75,7 @@ pub struct Running {
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
+    config.auth.check(extras.demo)?;
     let store = match extras.store {
         Some(store) => store,
         None => open_store(&config)?,
@@ -131,10 +132,10 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::new(store);
+    let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
     let shared = Arc::new(Shared::new(
         app.clone(),
-        auth,
+        auth.clone(),
         mailboxes,
         voices.voices,
         config.limits.clone(),
@@ -146,7 +147,10 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
     });
     let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
-    let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
+    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let housekeeping = tokio::spawn(async move {
+        tokio::join!(app, auth);
+    });
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);

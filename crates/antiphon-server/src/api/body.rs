@@ -210,7 +210,7 @@ mod tests {
             (r#"{"zzz":"a"}"#, "zzz: unknown field `zzz`, expected `text` or `clientMessageId`."),
             (r#"{"text":5}"#, "text: invalid type: integer `5`, expected a string."),
             ("{}", "missing field `text`."),
-            (r#"{"text":"#, "The body is not JSON: EOF while parsing a value at line 1 column 8."),
+            (r#"{"text":"#, "The body is not JSON: text: EOF while parsing a value at line 1 column 8."),
             (r#"{"text":"a"} b"#, "The body is not JSON: trailing characters at line 1 column 14."),
         ];
         for (text, expected) in table {

@@ -68,10 +68,7 @@ pub(super) fn routes() -> Vec<Route> {
             .refuses(StatusCode::TOO_MANY_REQUESTS, often),
         Route::post("walletLogin", "/v1/login/wallet", wallet_login)
             .says(group, "Log in with a wallet", "The signature opens one session, for the person whose wallet it is.")
-            .takes::<WalletLogin>(json!({
-                "message": "example.org wants you to sign in with your Ethereum account:\n0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266\n…",
-                "signature": "0x…",
-            }))
+            .takes::<WalletLogin>(json!({"message": SIGNED, "signature": format!("0x{}1b", "5a".repeat(64))}))
             .gives(StatusCode::OK, opened, &SessionView::example())
             .refuses(StatusCode::UNAUTHORIZED, "The signature or the message is not good.")
             .refuses(StatusCode::TOO_MANY_REQUESTS, often),
@@ -84,6 +81,19 @@ pub(super) fn routes() -> Vec<Route> {
             .refuses(StatusCode::NOT_FOUND, "There is no such person."),
     ]
 }
+
+/// What a wallet signs, for the document.
+const SIGNED: &str = "example.org wants you to sign in with your Ethereum account:
+0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
+
+Sign in to Antiphon.
+
+URI: https://example.org
+Version: 1
+Chain ID: 1
+Nonce: k2vQ0mZ8f3aT5sX1yB7nC4dE6gH9jL0p
+Issued At: 2026-11-20T16:00:00.123Z
+Expiration Time: 2026-11-20T16:05:00.123Z";
 
 /// A name and a password. Cannot be printed.
 #[derive(Deserialize, ToSchema)]

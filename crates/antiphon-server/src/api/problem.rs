@@ -31,7 +31,7 @@ pub(super) struct ProblemView {
     /// The HTTP status.
     status: u16,
     /// One kind sentence about this very request.
-    detail: String,
+    pub(super) detail: String,
     /// The stable code to tell refusals apart by.
     code: &'static str,
     /// When the same request may succeed, in milliseconds.

@@ -100,7 +100,7 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     };
     let voice = core.shared.voice(id);
     let admitted = match voice.dialect.credential(auth) {
-        Ok(credential) => core.shared.auth.admit(&credential).await,
+        Ok(credential) => core.shared.auth.admit(&credential, voice.dialect.name(), core.shared.now()).await,
         Err(refusal) => Err(refusal),
     };
     if connection.is_closed() {

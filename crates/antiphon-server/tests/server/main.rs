@@ -9,6 +9,7 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`api`] | the HTTP API for backends |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
@@ -17,6 +18,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
+mod api;
 mod chat;
 mod faults;
 mod handshake;

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use utoipa::openapi::schema::Type;
 
 use self::queue::{Item, Tail};
@@ -86,7 +87,7 @@ async fn tail(
         first: Some(sse::Event::default().event("listening").data(json!({"topics": names}).to_string())),
         tail,
         stopping: state.shared.stop_signal(),
-        expires: until.map(|wait| tokio::time::Instant::now() + wait),
+        expires: until.map(|wait| Instant::now() + wait),
         backend,
         began,
     };
@@ -102,7 +103,7 @@ struct Reading {
     first: Option<sse::Event>,
     tail: Tail,
     stopping: watch::Receiver<bool>,
-    expires: Option<tokio::time::Instant>,
+    expires: Option<Instant>,
     backend: Backend,
     began: Timestamp,
 }
@@ -113,26 +114,23 @@ impl Reading {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        let expires = self.expires;
-        let expired = async {
-            match expires {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let item = tokio::select! {
-            item = self.tail.next() => item,
-            _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-            () = expired => return None,
-        };
-        match item {
-            Item::Event(envelope) if self.is_revoked(&envelope) => None,
-            Item::Event(envelope) => {
-                let line = line::Line::new(&envelope);
-                Some(sse::Event::default().event(line.name()).data(line.json()))
-            }
-            Item::Skipped(events) => {
-                Some(sse::Event::default().event("skipped").data(json!({"events": events}).to_string()))
+        loop {
+            let item = tokio::select! {
+                item = self.tail.next() => item,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                () = until(self.expires) => return None,
+            };
+            match item {
+                Item::Event(envelope) if self.is_revoked(&envelope) => return None,
+                Item::Event(envelope) if !self.tail.wants(&envelope.topic) => {}
+                Item::Event(envelope) => {
+                    let line = line::Line::new(&envelope);
+                    return Some(sse::Event::default().event(line.name()).data(line.json()));
+                }
+                Item::Skipped(events) => {
+                    let data = json!({"events": events}).to_string();
+                    return Some(sse::Event::default().event("skipped").data(data));
+                }
             }
         }
     }
@@ -142,6 +140,14 @@ impl Reading {
         let Event::Revoked(revocation) = &envelope.event else { return false };
         let actor = self.backend.actor();
         revocation.covers(&actor.proof, &actor.principal, self.began)
+    }
+}
+
+/// Waits for that moment; for ever without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -92,10 +92,7 @@ impl Listener for Readers {
 impl Queue {
     fn offer(&self, envelope: &Arc<Envelope>, room: usize) {
         // A revocation is for every reader: it may be the end of their own key.
-        let is_wanted = self.wanted.is_empty()
-            || self.wanted.contains(&envelope.topic)
-            || matches!(envelope.event, Event::Revoked(_));
-        if !is_wanted {
+        if !self.wants(&envelope.topic) && !matches!(envelope.event, Event::Revoked(_)) {
             return;
         }
         let mut waiting = self.lock();
@@ -110,6 +107,10 @@ impl Queue {
         waiting.items.push_back(Item::Event(envelope.clone()));
         drop(waiting);
         self.bell.notify_one();
+    }
+
+    fn wants(&self, topic: &Topic) -> bool {
+        self.wanted.is_empty() || self.wanted.contains(topic)
     }
 
     fn take(&self) -> Option<Item> {
@@ -127,6 +128,11 @@ impl Queue {
 }
 
 impl Tail {
+    /// Whether the reader asked for this topic. Revocations come without being asked for.
+    pub(super) fn wants(&self, topic: &Topic) -> bool {
+        self.queue.wants(topic)
+    }
+
     /// What comes next.
     pub(super) async fn next(&mut self) -> Item {
         loop {
