@@ -6,6 +6,7 @@
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
 //! | `mount`, `shared` | what is served where; what all cores share |
+//! | `pace` | how often something may happen |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
@@ -28,6 +29,7 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+mod pace;
 mod seed;
 mod session;
 mod shared;

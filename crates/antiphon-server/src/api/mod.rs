@@ -110,8 +110,9 @@ impl Api {
         path == "/v1" || path.starts_with("/v1/") || path == "/openapi.json" || path == "/docs"
     }
 
-    /// Answers a request that came from `client`.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response {
+    /// Answers a request that came over a connection from `peer`.
+    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+        let client = self.shared.crowd.client(peer, request.headers());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(client));
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;

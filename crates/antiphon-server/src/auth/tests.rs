@@ -627,17 +627,19 @@ async fn admission_costs_at_most_15_microseconds() {
     let token = house.token(json!({"sub": "bob", "jti": "0123456789abcdef", "roles": ["viewer"]}));
     for (what, secret, dialect) in [("API key", key, "chat"), ("JWT", token, "mission")] {
         let credential = Credential::Bearer(secret);
-        let mut slowest = Duration::ZERO;
-        let began = std::time::Instant::now();
+        let began = processor_time();
         for _ in 0..ROUNDS {
-            let one = std::time::Instant::now();
             house.door.admit(&credential, dialect, house.now()).await.unwrap();
-            slowest = slowest.max(one.elapsed());
         }
-        let each = began.elapsed() / ROUNDS;
-        let mut out = std::io::stdout();
-        std::io::Write::write_fmt(&mut out, format_args!("{what}: {each:?} each, slowest {slowest:?}\n"))
-            .unwrap();
+        let each = (processor_time() - began) / ROUNDS;
+        let line = format!("{what}: {each:?} of processor time each\n");
+        std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
         assert!(each <= Duration::from_micros(15), "{what}: {each:?}");
     }
+}
+
+/// How long this thread has run, as Linux counts it.
+fn processor_time() -> Duration {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap())
 }

@@ -22,7 +22,8 @@ impl Address {
     pub(super) fn checksummed(self) -> String {
         let digits = secret::hex(&self.0);
         let hash = Keccak256::digest(digits.as_bytes());
-        let nibble = |place: usize| if place % 2 == 0 { hash[place / 2] >> 4 } else { hash[place / 2] & 15 };
+        let nibble =
+            |place: usize| if place.is_multiple_of(2) { hash[place / 2] >> 4 } else { hash[place / 2] & 15 };
         let cased = digits.chars().enumerate();
         let cased =
             cased.map(|(place, digit)| if nibble(place) >= 8 { digit.to_ascii_uppercase() } else { digit });

@@ -163,6 +163,13 @@ impl Http {
         (self.stream, self.buffer)
     }
 
+    /// Sends and waits for the answer; nothing if the connection ends instead.
+    pub(crate) async fn try_ask(mut self, request: &Request) -> Option<Response> {
+        self.send(request).await;
+        let any = !self.buffer.is_empty() || self.read().await;
+        if any { Some(self.response().await) } else { None }
+    }
+
     /// Reads more; `false` at the end of the stream, however it ends.
     async fn read(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];
