@@ -7,15 +7,18 @@
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
 //! | `mount`, `shared` | what is served where; what all cores share |
+//! | `pace` | how often something may happen |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`auth`] | credentials → actor |
+//! | [`api`] | the HTTP API for backends |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
@@ -28,6 +31,7 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+mod pace;
 mod seed;
 mod session;
 mod shared;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::topic::Topic;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
@@ -40,6 +43,8 @@ pub struct Extras {
     pub model: Option<Arc<dyn Model>>,
     /// Remembers in place of the configured store.
     pub store: Option<Arc<dyn Store>>,
+    /// Tells the time in place of the system.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Extras {
@@ -79,7 +84,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         Some(store) => store,
         None => open_store(&config)?,
     };
-    let clock = Arc::new(SystemClock);
+    let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
     seed::plans(&*store, &config).await?;
     if extras.demo {
         seed::demo(&*store, clock.now()).await?;
@@ -128,18 +133,18 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
                 tls: listener.tls.is_some(),
             });
         }
-        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+        ports.push((bound, listener, mounts));
     }
 
     let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
-    let shared = Arc::new(Shared::new(
-        app.clone(),
-        auth.clone(),
-        mailboxes,
-        voices.voices,
-        config.limits.clone(),
-        extras.demo,
-    ));
+    let shared =
+        Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
+    let api = Api::new(shared.clone(), &config.api);
+    let ports = ports.into_iter().map(|(bound, listener, mounts)| {
+        let api = listener.api.then(|| api.clone());
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+    });
+    let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
     let housekeeping = tokio::spawn(async move {
         tokio::join!(app, auth);
@@ -228,6 +233,17 @@ impl Running {
     /// Connections that are open now.
     pub fn open_connections(&self) -> usize {
         self.shared.open()
+    }
+
+    /// Sends every socket of `principal` away: it leaves its rooms, is told so, and its connection is closed. Returns how many
+    /// there were.
+    pub async fn disconnect(&self, principal: &Principal) -> usize {
+        self.shared.disconnect(principal).await
+    }
+
+    /// How many sockets listen to `topic`. Asked right after something was published there, it is how many got it.
+    pub async fn listeners(&self, topic: &Topic) -> usize {
+        self.shared.listeners(topic).await
     }
 
     /// Stops: no new connections, transports closed spread over the drain time, answers under way finished, data written.

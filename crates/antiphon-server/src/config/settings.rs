@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{auth, models};
+use crate::{api, auth, models};
+
+pub use crate::transport::address::Network;
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
+    /// The HTTP API for backends.
+    pub api: api::Settings,
     /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
     /// The embedded database.
@@ -46,11 +50,14 @@ pub struct Server {
     pub data: PathBuf,
     /// Over how many milliseconds a graceful stop spreads the closing of connections. Default: 20000.
     pub drain: u64,
+    /// Networks and addresses of proxies that are believed when they say in `X-Forwarded-For` or `Forwarded` whom they speak for;
+    /// that client is what limits per address count. Default: none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { cores: 0, data: PathBuf::from("data"), drain: 20_000 }
+        Self { cores: 0, data: PathBuf::from("data"), drain: 20_000, trusted_proxies: Vec::new() }
     }
 }
 
@@ -62,6 +69,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Serves TLS with these files; without them the port is plain, and TLS ends at a proxy.
     pub tls: Option<Tls>,
+    /// Serves the HTTP API for backends (`/v1`, `/openapi.json`, `/docs`), too. Default: false.
+    #[serde(default)]
+    pub api: bool,
     /// A path on this port, and what is spoken there. May be given several times.
     #[serde(rename = "mount", default)]
     pub mounts: Vec<Mount>,
@@ -167,6 +177,26 @@ pub struct Limits {
     /// Messages of one conversation that may wait for an agent's answer, besides the one that is being answered. One more is
     /// refused as rate limited. Default: 16.
     pub waiting_replies: usize,
+    /// Events that one connection may send per second in the long run, all of its namespaces together; CONNECTs count, too. One
+    /// more is refused as rate limited and told when to try again. 0 sets no limit. Default: 20.
+    pub events_per_second: u32,
+    /// Events that one connection may send at once before `events_per_second` counts. Default: 40.
+    pub events_burst: u32,
+    /// Events that no dialect of the connection knows, per connection and minute. Each is refused; one more ends the connection.
+    /// 0 sets no limit. Default: 10.
+    pub unknown_events: u32,
+    /// Open sessions of one address (IPv4 address, IPv6 /64), and half as many as it may have HTTP connections. One more session
+    /// is answered 429 with `Retry-After`; one more HTTP connection is closed. 0 sets no limit. Default: 1000.
+    pub connections_per_address: usize,
+    /// Sessions that one network (IPv4 /24, IPv6 /64) may open per second, and as many at once; requests for sessions that do
+    /// not exist count, too. One more is answered 429 with `Retry-After`. 0 sets no limit. Default: 100.
+    pub handshakes_per_second: u32,
+    /// Connections that are accepted per second on all ports together, and as many at once. More wait in the kernel's queue until
+    /// it is their turn. 0 sets no limit. Default: 2000.
+    pub accepts_per_second: u32,
+    /// Networks and addresses that the limits per address and per network do not count, unless they are among
+    /// `trusted_proxies`. Default: `["127.0.0.0/8", "::1/128"]`.
+    pub exempt: Vec<Network>,
 }
 
 impl Default for Limits {
@@ -182,6 +212,15 @@ impl Default for Limits {
             rooms: 64,
             namespaces: 8,
             waiting_replies: 16,
+            events_per_second: 20,
+            events_burst: 40,
+            unknown_events: 10,
+            connections_per_address: 1_000,
+            handshakes_per_second: 100,
+            accepts_per_second: 2_000,
+            exempt: ["127.0.0.0/8", "::1/128"]
+                .map(|text| text.parse().expect("loopback is written as networks are"))
+                .to_vec(),
         }
     }
 }
@@ -225,6 +264,7 @@ impl Config {
         vec![Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             tls: None,
+            api: false,
             mounts: vec![Mount::new("/api/socketio", "chat")],
         }]
     }

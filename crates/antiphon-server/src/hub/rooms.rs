@@ -52,6 +52,10 @@ pub(crate) struct Seat {
 impl Core {
     /// `connection` hears `topic` from now on. `false` when it is gone or has too many topics.
     pub(crate) fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
+        if *topic == Topic::Nodes {
+            // What the nodes tell each other is no client's business, whoever asks.
+            return false;
+        }
         let Some(socket) = self.socket(connection) else { return false };
         let mut seats = socket.seats.borrow_mut();
         if seats.iter().any(|seat| seat.room.topic == *topic) {
@@ -82,6 +86,13 @@ impl Core {
             let seat = socket.seats.borrow_mut().swap_remove(index);
             self.vacate(&socket, seat);
         }
+    }
+
+    /// How many sockets of this core listen to `topic`.
+    pub(crate) fn listeners(&self, topic: &Topic) -> usize {
+        let rooms = self.rooms.borrow();
+        let Some(room) = rooms.by_topic.get(topic) else { return 0 };
+        room.groups.borrow().iter().map(|group| group.members.len()).sum()
     }
 
     /// `socket` no longer hears anything.
@@ -129,6 +140,9 @@ impl Core {
 
     /// Hands one event to everybody here who listens to its topic.
     pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>) {
+        if envelope.topic == Topic::Nodes {
+            return self.hear(&envelope.event);
+        }
         let room = self.rooms.borrow().by_topic.get(&envelope.topic).cloned();
         let Some(room) = room else { return };
         let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());

@@ -57,7 +57,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.connection.is_closed() {
             tracing::error!(
-                connection = self.connection.key().slot,
+                connection = %self.connection.name(&self.core),
                 "reading panicked; the connection is closed"
             );
             self.core.shared.counters.panicked();
@@ -70,7 +70,7 @@ impl Reader {
     /// Takes in what was read. `false` when this WebSocket is done for.
     fn take(&self, decoder: &mut Decoder, input: &mut [u8]) -> bool {
         let mut goes_on = true;
-        let taken = decoder.feed(input, &self.connection.mount.limits, &mut |incoming| {
+        let taken = decoder.feed(input, self.connection.limits(), &mut |incoming| {
             if goes_on {
                 goes_on = self.incoming(incoming);
             }

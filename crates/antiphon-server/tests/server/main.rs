@@ -9,7 +9,11 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`api`] | the HTTP API for backends |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
+//! | [`rates`] | how fast clients may speak, and how much one address may have |
+//! | [`credentials`] | credentials that expire, are renewed, are revoked while their sockets are open |
+//! | [`logs`] | what is logged of a connection, and what is not |
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
@@ -18,15 +22,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
+mod api;
 mod chat;
 mod cli;
+mod credentials;
 mod faults;
 mod handshake;
 mod leaving;
 mod limits;
+mod logs;
 mod origins;
 mod packets;
 mod polling;
+mod rates;
 mod stop;
 mod support;
 mod tls;

@@ -82,6 +82,7 @@ origins = ["https://app.example"]
 
 [limits]
 waiting_replies = 100000
+events_per_second = 0
 
 [model]
 kind = "echo"

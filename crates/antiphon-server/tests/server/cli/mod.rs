@@ -3,9 +3,11 @@
 //! | file | states |
 //! |---|---|
 //! | [`configuration`] | which settings a process ends up with, and how it refuses them |
+//! | [`running`] | commands that ask a server that runs |
 //! | [`stopped`] | commands on the data directory of a stopped server, and on one in use |
 
 mod configuration;
+mod running;
 mod stopped;
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -8,6 +8,7 @@ use antiphon_core::actor::{Actor, Caller, Plan, Principal};
 use antiphon_core::app::App;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Dialect;
+use antiphon_core::topic::Topic;
 use antiphon_server::config::Config;
 use antiphon_server::wiring::{self, Extras, Running};
 use antiphon_server::{Reading, conformance};
@@ -75,6 +76,14 @@ impl Server {
 
     pub(crate) fn app(&self) -> &Arc<App> {
         self.running().app()
+    }
+
+    pub(crate) async fn disconnect(&self, principal: &Principal) -> usize {
+        self.running().disconnect(principal).await
+    }
+
+    pub(crate) async fn listeners(&self, topic: &Topic) -> usize {
+        self.running().listeners(topic).await
     }
 
     pub(crate) fn counters(&self) -> Reading {
