@@ -52,7 +52,10 @@ pub(super) fn apply(
         match resolve(levels, schema) {
             Ok(path) => said.push((path, text.as_str(), origin(name))),
             Err(_) if is_service_link(name, text) => {}
-            Err(why) => problems.push(Problem::new(&origin(name), meant(name, schema).unwrap_or(why))),
+            Err(Unresolved::Key(why)) => {
+                problems.push(Problem::new(&origin(name), meant(name, schema).unwrap_or(why)));
+            }
+            Err(Unresolved::Part(why)) => problems.push(Problem::new(&origin(name), why)),
         }
     }
     lay(tree, schema, said, problems)
@@ -75,7 +78,7 @@ pub(super) fn apply_flags(tree: &mut Node, schema: &Schema, flags: &[String], pr
                 problems.push(Problem::new(&origin, text));
             }
             Ok(path) => said.push((path, text, origin)),
-            Err(why) => problems.push(Problem::new(&origin, why)),
+            Err(Unresolved::Key(why) | Unresolved::Part(why)) => problems.push(Problem::new(&origin, why)),
         }
     }
     lay(tree, schema, said, problems);
@@ -99,22 +102,36 @@ pub(super) fn read(text: &str, schema: &Schema) -> Option<toml::Value> {
     }
 }
 
-/// The path that these levels mean; the error says which of them nobody knows.
-fn resolve(levels: Vec<String>, schema: &Schema) -> Result<Vec<Step>, String> {
+/// Why levels are no path, in words.
+enum Unresolved {
+    /// A level is a key that nobody knows.
+    Key(String),
+    /// A level is no part of what it is said to be in.
+    Part(String),
+}
+
+/// The path that these levels mean.
+fn resolve(levels: Vec<String>, schema: &Schema) -> Result<Vec<Step>, Unresolved> {
     let mut path = Vec::new();
     let mut schema = schema;
     for level in levels {
         let (step, inner) = match shape(schema) {
             Shape::Table(keys) => match keys.get(&level) {
                 Some(inner) => (Step::Key(level), inner),
-                None => return Err(unknown(&level, &path, keys)),
+                None => return Err(Unresolved::Key(unknown(&level, &path, keys))),
             },
             Shape::Map(inner) if !level.is_empty() => (Step::Key(level), inner),
             Shape::List(inner) => match level.parse() {
                 Ok(index) => (Step::Index(index), inner),
-                Err(_) => return Err(format!("{level:?} is no position in the list {}", name(&path))),
+                Err(_) => {
+                    let text = format!("{level:?} is no position in the list {}", name(&path));
+                    return Err(Unresolved::Part(text));
+                }
             },
-            _ => return Err(format!("{} has no parts; {level:?} cannot be one", name(&path))),
+            _ => {
+                let text = format!("{} has no parts; {level:?} cannot be one", name(&path));
+                return Err(Unresolved::Part(text));
+            }
         };
         path.push(step);
         schema = inner;
@@ -262,11 +279,7 @@ mod tests {
             ("ANTIPHON_XYZ", "2", "unknown key \"xyz\" at the top level; known are"),
             ("ANTIPHON_SERVER__CORES", "two", "must be a whole number of at least 0"),
             ("ANTIPHON_PLAN__TEAM__AGENTS__X", "2", "\"agents\" in [plan.team] has no parts"),
-            (
-                "ANTIPHON_LISTENER__FIRST",
-                "x",
-                "unknown variable; did you mean ANTIPHON_LISTENER__0__ADDRESS?",
-            ),
+            ("ANTIPHON_LISTENER__FIRST", "x", "\"first\" is no position in the list \"listener\""),
             ("ANTIPHON_LISTENER__3__ADDRESS", "x", "the list has 1; the next position is 1"),
             ("ANTIPHON_LISTENER", "[{", "must be a list of tables, as TOML text"),
             ("ANTIPHON_STORE", "7", "must be a table, as TOML text"),

@@ -1,14 +1,20 @@
 //! Which of the known names somebody may have meant.
 
+/// More differences than these are another name, however long it is.
+const FARTHEST: usize = 3;
+
 /// The known name that is nearest to `name`, if one is near enough to be worth suggesting.
 ///
-/// Case and separators do not count, so `pingInterval` is `ping_interval`; otherwise up to a third of the letters may differ.
+/// Case and separators do not count, so `pingInterval` is `ping_interval`; otherwise up to a third of the letters may differ, and
+/// no more than three.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = plain(name);
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&plain, &self::plain(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= (plain.len().min(candidate.len()) / 3).max(1))
+        .filter(|(distance, candidate)| {
+            *distance <= (plain.len().min(candidate.len()) / 3).clamp(1, FARTHEST)
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
