@@ -80,6 +80,11 @@ impl Attendance {
         held
     }
 
+    /// What was said last about `person`, if they are connected to this node.
+    pub(crate) fn status(&self, person: &PersonId) -> Option<Status> {
+        self.0.get(person).map(|here| here.status)
+    }
+
     /// Whether a connection of `person` to this node holds a claim.
     pub(crate) fn is_here(&self, person: &PersonId) -> bool {
         self.0.get(person).is_some_and(|here| here.connections.iter().any(|seat| seat.holding))

@@ -33,6 +33,7 @@ pub fn server(port: u16) -> (Config, Extras) {
         listeners: vec![Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             tls: None,
+            api: false,
             mounts: vec![mount("/socket.io", "conformance"), mount("/engine.io", "echo"), frames],
         }],
         // One core, as the suites expect of a server: two requests sent at once are served in the order of their arrival.

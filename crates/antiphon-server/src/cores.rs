@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use antiphon_core::dialect::Out;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::ListenerId;
+use antiphon_core::ports::{ListenerId, Mark};
 use antiphon_core::topic::Topic;
 use slab::Slab;
 use tokio::time::Instant;
@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn new(index: u16, shared: Arc<Shared>, counted: Option<Shape>) -> Rc<Self> {
         let mailbox = shared.mailboxes[usize::from(index)].clone();
         let listener = shared.app.ports().bus.attach(mailbox.clone());
-        shared.app.ports().bus.listen(listener, &Topic::Nodes);
+        shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
             shared,
@@ -177,7 +177,7 @@ impl Core {
         let taken = letters.len();
         for mail in letters.drain(..) {
             match mail {
-                Mail::Event(envelope) => self.deliver(&envelope),
+                Mail::Event(envelope, mark) => self.deliver(&envelope, mark),
                 Mail::Join(connection, topic) => {
                     self.join(connection, &topic);
                 }

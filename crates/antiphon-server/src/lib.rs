@@ -2,6 +2,7 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`cli`] | the command line |
 //! | [`config`] | what can be configured |
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
@@ -12,13 +13,16 @@
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
+//! | [`api`] | the HTTP API for backends |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
 pub mod admin;
+pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod conformance;
 mod cores;

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::api::Api;
 use crate::config;
 use crate::cores::Core;
 use crate::hub::Mail;
@@ -35,11 +36,21 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(crate) struct Port {
     tls: Option<TlsAcceptor>,
     mounts: Vec<Arc<Mount>>,
+    api: Option<Api>,
 }
 
 impl Port {
-    pub(crate) fn new(tls: Option<&config::Tls>, mounts: Vec<Arc<Mount>>) -> anyhow::Result<Self> {
-        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts })
+    pub(crate) fn new(
+        tls: Option<&config::Tls>,
+        mounts: Vec<Arc<Mount>>,
+        api: Option<Api>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api })
+    }
+
+    /// The HTTP API, if it is served here and `path` is one of its own.
+    pub(crate) fn api(&self, path: &str) -> Option<&Api> {
+        self.api.as_ref().filter(|_| Api::serves(path) && self.mount(path).is_none())
     }
 
     /// The mount on exactly this path, with or without a slash at its end.

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::admin::{self, Admin};
+use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
@@ -139,12 +140,18 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
                 tls: listener.tls.is_some(),
             });
         }
-        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+        ports.push((bound, listener, mounts));
     }
 
     let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
+    let api = Api::new(shared.clone(), &config.api);
+    let ports = ports.into_iter().map(|(bound, listener, mounts)| {
+        let api = listener.api.then(|| api.clone());
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+    });
+    let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
     let housekeeping = tokio::spawn(async move {
         tokio::join!(app, auth);

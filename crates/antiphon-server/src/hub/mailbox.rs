@@ -11,7 +11,7 @@ use std::time::Duration;
 use antiphon_core::actor::Principal;
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::{Audience, Listener};
+use antiphon_core::ports::{Audience, Listener, Mark};
 use antiphon_core::topic::Topic;
 use tokio::sync::{Notify, oneshot};
 
@@ -23,8 +23,8 @@ use crate::transport::polling;
 
 /// What can arrive.
 pub(crate) enum Mail {
-    /// An event for somebody on this core.
-    Event(Arc<Envelope>),
+    /// An event for somebody on this core, in the room with this mark.
+    Event(Arc<Envelope>, Mark),
     /// A connection of this core is to hear a topic.
     Join(ConnectionId, Topic),
     /// A connection of this core is no longer to hear a topic.
@@ -117,8 +117,8 @@ impl Mailbox {
 }
 
 impl Listener for Mailbox {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
-        self.post(Mail::Event(envelope.clone()));
+    fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark) {
+        self.post(Mail::Event(envelope.clone(), mark));
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use antiphon_wire::engine::{BadRequest, Request as EngineRequest, Transport};
 use antiphon_wire::websocket::accept_key;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
@@ -65,7 +65,12 @@ where
 }
 
 /// Answers under a name of its own, which the log has, and whoever asked for a page.
-async fn named(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Request<Incoming>) -> Reply {
+async fn named(
+    core: &Rc<Core>,
+    port: &Arc<Port>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Either<axum::body::Body, Full<Bytes>>> {
     let id = core.next_request();
     let whose = Whose { connection: None, request: Some(id) };
     let (uri, is_page) = (request.uri(), port.mount(request.uri().path()).is_none());
@@ -78,7 +83,13 @@ async fn named(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Request
             url.path = uri.path(), http.response.status_code = Empty, request = %id,
         )
     };
-    let mut reply = within(whose, answer(core, port, peer, request).instrument(span.clone())).await;
+    let answered = async {
+        match port.api(request.uri().path()) {
+            Some(api) => api.answer(peer, request).await.map(Either::Left),
+            None => answer(core, port, peer, request).await.map(Either::Right),
+        }
+    };
+    let mut reply = within(whose, answered.instrument(span.clone())).await;
     span.record("http.response.status_code", reply.status().as_u16());
     if is_page && let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         reply.headers_mut().insert(REQUEST_ID, id);

@@ -10,6 +10,7 @@
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
+//! | [`api`] | the HTTP API for backends |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`rates`] | how fast clients may speak, and how much one address may have |
 //! | [`credentials`] | credentials that expire, are renewed, are revoked while their sockets are open |
@@ -23,12 +24,16 @@
 //! | [`traces`] | what a collector of spans gets |
 //! | [`canaries`] | what nobody gets to see in logs and metrics |
 
+//! | [`cli`] | the program, as its operators run it |
+
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
 mod admin;
+mod api;
 mod canaries;
 mod chat;
 mod claims;
+mod cli;
 mod credentials;
 mod faults;
 mod handshake;

@@ -1,41 +1,41 @@
 //! What can be configured, with every default beside it.
 //!
-//! The file is TOML. An unknown key is refused with the names that are known at that place. Nothing here does anything:
-//! `wiring` reads it.
-
-mod secret;
+//! The docs are what operators read: `antiphon config print` shows them above each value.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{admin, auth, models, telemetry};
+use super::{Problems, check};
+use crate::{admin, api, auth, models, telemetry};
 
 pub use crate::transport::address::Network;
-pub use secret::Secret;
 
 /// The whole configuration of one server process.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The process itself.
     pub server: Server,
-    /// Ports, and what is served on each.
+    /// A port, and what is served on it. May be given several times. When it is not given at all, the chat API is served at
+    /// its documented place, `127.0.0.1:3000/api/socketio`.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
     /// How much of everything.
     pub limits: Limits,
+    /// The HTTP API for backends.
+    pub api: api::Settings,
     /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
     pub model: models::Settings,
-    /// Plans to create or replace at start-up, by name.
+    /// A plan by its name, created or replaced at start-up. `free`, `pro` and `enterprise` exist without being named.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,
     /// The operator's port.
@@ -45,12 +45,12 @@ pub struct Config {
 }
 
 /// The process itself.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// How many cores serve connections, one runtime each; 0 means all that the machine has. Default: 0.
     pub cores: usize,
-    /// Where data is kept. Default: `data`.
+    /// The directory where data is kept; it belongs to one server at a time. Default: `data`.
     pub data: PathBuf,
     /// Over how many milliseconds a graceful stop spreads the closing of connections. Default: 20000.
     pub drain: u64,
@@ -66,20 +66,23 @@ impl Default for Server {
 }
 
 /// A port.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Address and port, `127.0.0.1:3000`. Port 0 takes any free one.
     pub address: SocketAddr,
-    /// Serves TLS with these files; without them the port is plain and TLS ends at a proxy.
+    /// Serves TLS with these files; without them the port is plain, and TLS ends at a proxy.
     pub tls: Option<Tls>,
-    /// What is served, each on its own path.
+    /// Serves the HTTP API for backends (`/v1`, `/openapi.json`, `/docs`), too. Default: false.
+    #[serde(default)]
+    pub api: bool,
+    /// A path on this port, and what is spoken there. May be given several times.
     #[serde(rename = "mount", default)]
     pub mounts: Vec<Mount>,
 }
 
 /// Files of a TLS identity, PEM.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The certificate chain, leaf first.
@@ -89,29 +92,32 @@ pub struct Tls {
 }
 
 /// A path on a port: Engine.IO's numbers and the dialects spoken there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// The path, with or without a slash at the end: both are served.
     pub path: String,
     /// Dialects by name; a CONNECT goes to the first that accepts it.
     pub dialects: Vec<String>,
-    /// Milliseconds between pings. Default: 25000.
+    /// Milliseconds between the pings that the server sends; at least 100. Default: 25000.
     #[serde(default = "ping_interval")]
     pub ping_interval: u64,
-    /// Milliseconds to wait for a pong. Default: 20000.
+    /// Milliseconds to wait for a pong before the connection is closed; at least 100. Default: 20000.
     #[serde(default = "ping_timeout")]
     pub ping_timeout: u64,
-    /// Largest message in bytes, over either transport. Default: 1000000.
+    /// Bytes of the largest message that is taken, over either transport, 1000 to 100000000. A larger one ends its connection:
+    /// close code 1009 on a WebSocket, status 413 on a polling request. Default: 1000000.
     #[serde(default = "max_payload")]
     pub max_payload: usize,
-    /// Milliseconds a connection has to CONNECT to a namespace. Default: 10000.
+    /// Milliseconds a connection has to CONNECT to a namespace before it is closed. Default: 10000.
     #[serde(default = "ten_seconds")]
     pub connect_timeout: u64,
-    /// Milliseconds an upgrade to WebSocket may take. Default: 10000.
+    /// Milliseconds an upgrade from polling to WebSocket may take; one that takes longer is given up, and polling goes on.
+    /// Default: 10000.
     #[serde(default = "ten_seconds")]
     pub upgrade_timeout: u64,
-    /// Origins that browsers may connect from besides the mount's own; `*` allows any, then without browser credentials.
+    /// Origins that browsers may connect from, besides the one that the server itself is reached at; `*` allows any, then
+    /// without browser credentials. Pages from elsewhere are answered 403.
     #[serde(default)]
     pub origins: Vec<String>,
 }
@@ -148,29 +154,32 @@ fn ten_seconds() -> u64 {
     10_000
 }
 
-/// How much of everything a client may use.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How much of everything a client may use, and what happens to one that asks for more.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes that may wait for one connection before it is closed. Default: 1048576.
+    /// Bytes that may wait for one connection. Above it volatile events, such as typing, are dropped and pieces of one answer
+    /// are joined; when that does not help the connection is closed as too slow. Default: 1048576.
     pub outbox: usize,
-    /// Milliseconds one write may stall before the connection is closed. Default: 10000.
+    /// Milliseconds one write to a connection may stall; after that it is closed as too slow. Default: 10000.
     pub write_stall: u64,
-    /// Milliseconds for the head of an HTTP request to arrive, and for its body. Default: 10000.
+    /// Milliseconds for the head of an HTTP request to arrive, and again for its body. A late head closes the connection, a
+    /// late body is answered 408. Default: 10000.
     pub request: u64,
-    /// Open connections on the whole server; more are answered 503. Default: 100000.
+    /// Open connections on the whole server. One more is answered 503 with `Retry-After: 1`. Default: 100000.
     pub connections: usize,
-    /// Attachments of one Socket.IO packet. Default: 10.
+    /// Binary attachments of one Socket.IO packet. A packet that announces more ends its connection. Default: 10.
     pub attachments: usize,
-    /// Nesting of JSON in a packet. Default: 64.
+    /// Levels of nested arrays and objects in a packet. A packet with more ends its connection. Default: 64.
     pub depth: usize,
-    /// Bytes of an event's name. Default: 256.
+    /// Bytes of an event's name. A packet with a longer one ends its connection. Default: 256.
     pub event_name: usize,
-    /// Topics one socket may listen to. Default: 64.
+    /// Topics one socket may listen to at a time. One more is refused, and the socket goes on with what it has. Default: 64.
     pub rooms: usize,
-    /// Namespaces of one connection. Default: 8.
+    /// Namespaces one connection may be in at a time. One more CONNECT is refused with "Too many namespaces". Default: 8.
     pub namespaces: usize,
-    /// Answers of agents that may wait in one conversation. Default: 16.
+    /// Messages of one conversation that may wait for an agent's answer, besides the one that is being answered. One more is
+    /// refused as rate limited. Default: 16.
     pub waiting_replies: usize,
     /// Events that one connection may send per second in the long run, all of its namespaces together; CONNECTs count, too. One
     /// more is refused as rate limited and told when to try again. 0 sets no limit. Default: 20.
@@ -221,17 +230,17 @@ impl Default for Limits {
 }
 
 /// The embedded database.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// Keep everything in memory and forget it at the end. Default: false.
+    /// Keeps everything in memory, and forgets it when the server stops. Default: false.
     pub ephemeral: bool,
     /// When a commit counts as durable. Default: `full`.
     pub synchronous: Synchronous,
 }
 
 /// When a commit counts as durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronous {
     /// Flushed to the disk at every commit: survives the loss of power.
@@ -242,57 +251,31 @@ pub enum Synchronous {
 }
 
 /// What a plan allows; a number that is left out is unlimited.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Connections per person and minute.
+    /// Connections per person and minute. One more is refused at CONNECT. Unlimited when left out.
     pub connections_per_minute: Option<u32>,
-    /// Messages per person and calendar month (UTC).
+    /// Messages per person and calendar month (UTC). One more is refused as over quota. Unlimited when left out.
     pub messages_per_month: Option<u64>,
-    /// Agents per person.
+    /// Agents per person. Unlimited when left out.
     pub agents: Option<u32>,
 }
 
 impl Config {
-    /// Reads a file. The error names the file, the line, and what was expected there.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        config.check().with_context(|| format!("in {}", path.display()))?;
-        Ok(config)
+    /// What is served when nobody says what: the chat API at its documented place, on loopback.
+    pub(crate) fn documented() -> Vec<Listener> {
+        vec![Listener {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            tls: None,
+            api: false,
+            mounts: vec![Mount::new("/api/socketio", "chat")],
+        }]
     }
 
-    /// Looks for settings that cannot work together.
-    pub fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.listeners.is_empty(), "there is no [[listener]]: nothing would be served");
-        for listener in &self.listeners {
-            let mut paths = Vec::new();
-            for mount in &listener.mounts {
-                let path = mount.path.trim_end_matches('/');
-                anyhow::ensure!(
-                    path.starts_with('/') && !path.contains(['?', '#']),
-                    "mount path {:?} must start with a slash and hold no query",
-                    mount.path
-                );
-                anyhow::ensure!(
-                    !paths.contains(&path),
-                    "two mounts on {} share the path {path}",
-                    listener.address
-                );
-                paths.push(path);
-                anyhow::ensure!(!mount.dialects.is_empty(), "mount {path} names no dialects");
-                anyhow::ensure!(
-                    mount.ping_interval >= 100 && mount.ping_timeout >= 100,
-                    "mount {path}: ping_interval and ping_timeout are milliseconds, at least 100"
-                );
-                anyhow::ensure!(
-                    (1_000..=100_000_000).contains(&mount.max_payload),
-                    "mount {path}: max_payload lies between 1000 and 100000000 bytes"
-                );
-            }
-        }
-        self.admin.check()
+    /// Looks for settings that cannot work together; the error has a line for each.
+    pub fn check(&self) -> Result<(), Problems> {
+        Problems::of(check::problems(self).into_iter().map(Into::into).collect())
     }
 
     /// The drain time of a graceful stop.
@@ -325,13 +308,6 @@ mod tests {
     fn an_unknown_key_is_refused_with_the_known_ones() {
         let error = parse("[server]\ncoers = 2").unwrap_err().to_string();
         assert!(error.contains("coers") && error.contains("cores"), "{error}");
-    }
-
-    #[test]
-    fn two_mounts_cannot_share_a_path() {
-        let mount = "[[listener.mount]]\npath = '/a'\ndialects = ['chat']\n";
-        let error = parse(&format!("[[listener]]\naddress = '127.0.0.1:0'\n{mount}{mount}")).unwrap_err();
-        assert!(error.to_string().contains("share the path /a"), "{error}");
     }
 
     #[test]
