@@ -23,6 +23,7 @@
 //! | [`metrics`] | what is counted |
 //! | [`traces`] | what a collector of spans gets |
 //! | [`canaries`] | what nobody gets to see in logs and metrics |
+//! | [`canary`] | whether the real program repeats a secret, wherever somebody puts it |
 
 //! | [`cli`] | the program, as its operators run it |
 
@@ -31,6 +32,7 @@
 mod admin;
 mod api;
 mod canaries;
+mod canary;
 mod chat;
 mod claims;
 mod cli;

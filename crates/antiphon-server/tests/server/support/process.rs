@@ -42,7 +42,8 @@ impl Process {
 
     async fn start(mut command: Command, environment: &[(&str, &str)], data: Option<TempDir>) -> Self {
         command.args(["--announce", "json"]);
-        for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+        {
             command.env_remove(variable);
         }
         command.envs(environment.iter().copied());
