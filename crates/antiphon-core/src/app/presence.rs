@@ -142,7 +142,7 @@ fn here(caller: &Caller) -> Option<(&PersonId, ConnectionId)> {
 }
 
 fn key(person: &PersonId) -> String {
-    format!("presence/{person}")
+    crate::presence::lease(person)
 }
 
 #[cfg(test)]

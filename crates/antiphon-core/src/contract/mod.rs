@@ -15,6 +15,7 @@
 //! | module | asks |
 //! |---|---|
 //! | [`people`], [`agents`], [`conversations`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`webhooks`](mod@webhooks) | does a store remember [`Webhooks`](crate::webhooks::Webhooks) |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
 
@@ -23,9 +24,11 @@ pub mod bus;
 pub mod conversations;
 pub mod leases;
 pub mod people;
+pub mod webhooks;
 
 pub use bus::bus;
 pub use leases::leases;
+pub use webhooks::webhooks;
 
 use std::sync::Arc;
 use std::thread;

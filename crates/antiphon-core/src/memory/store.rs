@@ -26,22 +26,23 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn contents(&self) -> MutexGuard<'_, Contents> {
+    pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {
         // Only `committed` can panic under this lock, and it is called after the last change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug, Default)]
-struct Contents {
+pub(super) struct Contents {
     people: HashMap<PersonId, Person>,
     plans: HashMap<String, Plan>,
     keys: HashMap<KeyHash, ApiKey>,
     sent: HashMap<(PersonId, i32), u64>,
     agents: HashMap<AgentId, Agent>,
     relations: HashMap<(AgentId, PersonId), Relation>,
-    conversations: HashMap<ConversationId, Vec<Message>>,
+    pub(super) conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
+    pub(super) desk: super::webhooks::Desk,
 }
 
 #[async_trait]
