@@ -194,6 +194,7 @@ impl Assistant {
             at: self.ports.clock.now(),
             quota: None,
             moves: None,
+            once: None,
         };
         let committed = Box::new(move |message: &Message, relation: &Relation| {
             ending.finished(message, *relation, tokens)
@@ -201,6 +202,9 @@ impl Assistant {
         match self.ports.store.append(message, committed).await? {
             Appended::Stored { .. } => Ok(()),
             Appended::OverQuota { .. } => Err(Fault::new("the store counted an answer against a quota")),
+            Appended::Repeated { .. } | Appended::Reused => {
+                Err(Fault::new("the store found an answer stored before, though it has no key"))
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId};
 use crate::notices::Notice;
 use crate::presence::Status;
+use crate::refusal::Refusal;
 use crate::topic::Topic;
 
 /// An order to the core.
@@ -40,6 +41,19 @@ pub enum Command {
         person: Claim,
         /// What is said: 1 to [`MAX_TEXT_BYTES`](crate::conversation::MAX_TEXT_BYTES) bytes.
         text: String,
+        /// Makes it safe to ask again: see [`Once`].
+        once: Option<Once>,
+    },
+    /// Have `agent` say `text` to `person` without being asked. Backends and operators only.
+    Speak {
+        /// Who says it.
+        agent: AgentId,
+        /// To whom; the agent's owner.
+        person: PersonId,
+        /// What is said: 1 to [`MAX_TEXT_BYTES`](crate::conversation::MAX_TEXT_BYTES) bytes.
+        text: String,
+        /// Makes it safe to ask again: see [`Once`].
+        once: Option<Once>,
     },
     /// Show or stop showing that one is typing to `agent`.
     SetTyping {
@@ -71,9 +85,9 @@ pub enum Command {
         /// Here, away or gone.
         status: Status,
     },
-    /// Add an agent that belongs to the asking person.
+    /// Add an agent that belongs to the asking person, or to the one that a backend acts for.
     CreateAgent {
-        /// The agent; its owner must be the asking person.
+        /// The agent, with its owner.
         agent: Box<Agent>,
     },
     /// Change an agent of one's own.
@@ -92,19 +106,21 @@ pub enum Command {
     ReadHistory {
         /// With whom.
         agent: AgentId,
+        /// Who the payload says is asking.
+        person: Claim,
         /// Only messages with a greater position; 0 reads from the start.
         after: u64,
         /// At most this many, 1 to 1,000.
         limit: u32,
     },
-    /// Tell `person` something. Operators only.
+    /// Tell `person` something. Backends and operators only.
     SendNotice {
         /// Whom.
         person: PersonId,
         /// What.
         notice: Notice,
     },
-    /// Relay a named value to a topic, unread. Operators only.
+    /// Relay a named value to a topic, unread. Backends and operators only.
     Signal {
         /// Where to.
         topic: Topic,
@@ -113,6 +129,35 @@ pub enum Command {
         /// The value, as JSON that the core does not look into.
         value: Arc<RawValue>,
     },
+}
+
+/// A name that the sender gives to a message, so that sending it again has no second effect.
+///
+/// For 24 hours a message of the same sender under the same key is answered with what came of the first one. If it says
+/// something else, or says it elsewhere, it is refused as a conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Once {
+    /// The name: 1 to [`MAX_ONCE_BYTES`] bytes, best a random one.
+    pub key: String,
+}
+
+/// Longest accepted [`Once`] key, in bytes.
+pub const MAX_ONCE_BYTES: usize = 128;
+
+impl Once {
+    /// Accepts 1 to [`MAX_ONCE_BYTES`] bytes; anything else is refused as invalid.
+    pub fn parse(key: &str) -> Result<Self, Refusal> {
+        let once = Self { key: key.to_owned() };
+        once.check().map(|()| once)
+    }
+
+    /// Whether the key has an accepted length.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self.key.len() {
+            1..=MAX_ONCE_BYTES => Ok(()),
+            _ => Err(Refusal::invalid("The key of a message has 1 to 128 bytes.")),
+        }
+    }
 }
 
 /// What came of a command.
@@ -128,7 +173,23 @@ pub enum Outcome {
         conversation: ConversationId,
         /// Its position there.
         seq: u64,
+        /// Whether it was there already, said by an earlier try under the same [`Once`].
+        duplicate: bool,
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_message_has_1_to_128_bytes() {
+        assert!(Once::parse("").is_err());
+        assert!(Once::parse("k").is_ok());
+        assert!(Once::parse(&"k".repeat(MAX_ONCE_BYTES)).is_ok());
+        assert!(Once::parse(&"k".repeat(MAX_ONCE_BYTES + 1)).is_err());
+        assert!(Once::parse(&"é".repeat(MAX_ONCE_BYTES / 2 + 1)).is_err());
+    }
 }

@@ -45,6 +45,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// (see [`Out::ack`]; a client that asked and gets none here gets `{"ok":true}` or `{"ok":false,"error":…}`).
     fn reply(&self, event: &str, outcome: &Result<Outcome, Refusal>, at: Timestamp, out: &mut Out);
 
+    /// What a connection is told before it is let go: its credential expired or was revoked, or it broke a limit.
+    fn dismissed(&self, why: &Refusal, at: Timestamp, out: &mut Out);
+
     /// How this API says `event` to those who hear it. Nothing in `out` means that this API does not say it.
     fn outbound(&self, event: &Event, out: &mut Out);
 }
@@ -65,8 +68,8 @@ pub enum Inbound {
 /// What a CONNECT brings to say who it is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// An API key.
-    ApiKey(String),
+    /// A secret that says who it is: an API key, a session's token or a signed one. Its shape tells which.
+    Bearer(String),
     /// Nothing, on a mount that asks for nothing.
     None,
 }

@@ -12,6 +12,7 @@ use crate::agents::{AgentChange, Relation};
 use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConnectionId, ConversationId, MessageId, PersonId, Timestamp};
 use crate::notices::Notice;
+use crate::ports::Revocation;
 use crate::presence::Status;
 use crate::topic::Topic;
 
@@ -23,14 +24,24 @@ pub struct Envelope {
     /// The connection that must not get it, usually the one that caused it. Means something on its own node only.
     #[serde(skip)]
     pub except: Option<ConnectionId>,
+    /// Another topic that has the same event: connections that listen to both get it there, not here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unless: Option<Topic>,
     /// What happened.
     pub event: Event,
+}
+
+impl Envelope {
+    /// `event`, to everybody who listens to `topic`.
+    pub fn new(topic: Topic, event: Event) -> Self {
+        Self { topic, except: None, unless: None, event }
+    }
 }
 
 /// A fact.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// A person's message is durable.
+    /// A message is durable: a person's, or one that an agent said without being asked.
     MessagePosted(Message),
     /// How an agent feels about a person has moved.
     RelationChanged {
@@ -105,6 +116,8 @@ pub enum Event {
     },
     /// A named value that the core relayed, unread.
     Signal(Signal),
+    /// Credentials are dead from now on, for the nodes; no client hears it.
+    Revoked(Revocation),
 }
 
 /// Which answer, to whom.
@@ -166,5 +179,11 @@ impl Event {
             Self::ReplyChunk(chunk) => Delivery::Piece(chunk.reply),
             _ => Delivery::Kept,
         }
+    }
+
+    /// Whether nobody listens to the topic any more once this event has been delivered there: what comes under the same name
+    /// later belongs to somebody else.
+    pub fn closes_its_topic(&self) -> bool {
+        matches!(self, Self::AgentDeleted { .. })
     }
 }

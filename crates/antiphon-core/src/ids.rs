@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::refusal::Refusal;
 
-/// Longest accepted id of a person or an agent, in bytes.
+/// Longest accepted id of a person, an agent or a key, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
 macro_rules! named_id {
@@ -54,6 +54,10 @@ named_id!(
 named_id!(
     /// An agent: something that answers.
     AgentId
+);
+named_id!(
+    /// An API key by its public name, which may be shown and logged: `cda_0f3a9c12`. It says nothing about the secret.
+    KeyId
 );
 
 fn check(text: &str) -> Result<(), Refusal> {
@@ -163,6 +167,12 @@ mod tests {
         assert!(PersonId::parse(&"x".repeat(129)).is_err());
         assert!(PersonId::parse("").is_err());
         assert!(AgentId::parse("a\nb").is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_bounded_like_any_other() {
+        assert_eq!(KeyId::parse("cda_0f3a9c12").map(|id| id.to_string()), Ok("cda_0f3a9c12".into()));
+        assert!(KeyId::parse("").is_err());
     }
 
     #[test]

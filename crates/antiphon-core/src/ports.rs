@@ -1,7 +1,14 @@
 //! What the core needs from the world.
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
-//! per command, never per listener, so they are `dyn`.
+//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`].
+
+pub mod store;
+
+pub use store::{
+    Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
+    RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
+};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,131 +16,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::Stream;
 
-use crate::actor::{ApiKey, KeyHash, Person, Plan};
-use crate::agents::{Agent, AgentChange, Relation, RelationDelta};
-use crate::conversation::{Message, Party};
+use crate::agents::{Agent, Relation};
+use crate::conversation::Message;
 use crate::event::Envelope;
-use crate::ids::{AgentId, ConnectionId, ConversationId, MessageId, PersonId, Timestamp};
+use crate::ids::{ConnectionId, Timestamp};
 use crate::refusal::Fault;
 use crate::topic::Topic;
-
-/// Remembers. Whatever a method of it has returned `Ok` for survives the death of the process.
-pub trait Store: People + Agents + Conversations {}
-
-impl<T: People + Agents + Conversations> Store for T {}
-
-/// People, their keys, their plans, and what they have used.
-#[async_trait]
-pub trait People: Send + Sync {
-    /// Adds or replaces a person.
-    async fn put_person(&self, person: &Person) -> Result<(), Fault>;
-    /// The person, if there is one.
-    async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault>;
-    /// Adds or replaces a plan.
-    async fn put_plan(&self, plan: &Plan) -> Result<(), Fault>;
-    /// The plan of that name, if there is one.
-    async fn plan(&self, name: &str) -> Result<Option<Plan>, Fault>;
-    /// Adds an API key, or replaces one with the same hash. Fails if the person does not exist.
-    async fn put_key(&self, key: &ApiKey) -> Result<(), Fault>;
-    /// Whom the key with this hash speaks for, by index.
-    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault>;
-    /// How many messages the person sent in `month` (see [`Timestamp::month`]).
-    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault>;
-}
-
-/// Agents and their relations to people.
-#[async_trait]
-pub trait Agents: Send + Sync {
-    /// Adds or replaces an agent. Fails if its owner does not exist.
-    async fn put_agent(&self, agent: &Agent) -> Result<(), Fault>;
-    /// The agent, if there is one.
-    async fn agent(&self, id: &AgentId) -> Result<Option<Agent>, Fault>;
-    /// All agents of `owner`, oldest first, then by id.
-    async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault>;
-    /// Applies `change`; returns the agent as it is now, or `None` if there is none.
-    async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault>;
-    /// Removes the agent; returns whether there was one. What was said with it stays.
-    async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault>;
-    /// How `agent` feels about `person`; the default when they have never met.
-    async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault>;
-}
-
-/// What was said.
-#[async_trait]
-pub trait Conversations: Send + Sync {
-    /// Appends a message to its conversation, in one transaction with everything that `message` brings along.
-    ///
-    /// Position: 1 for the first message of a conversation, then one more each time, without a hole, in commit order.
-    /// When the message is durable, and before this returns, `committed` is called exactly once; calls of one conversation
-    /// come in the order of `seq`. It must be quick and must not block. If the message is not stored (quota, fault), it is
-    /// never called. A second message with an id that is already stored is a fault.
-    async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault>;
-
-    /// Messages with `seq > after`, oldest first, at most `limit`.
-    async fn history(
-        &self,
-        conversation: ConversationId,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<Message>, Fault>;
-
-    /// The last `limit` messages, oldest first.
-    async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault>;
-}
-
-/// A message on its way into the store, with what must be decided or changed in the same transaction.
-#[derive(Clone, Debug)]
-pub struct NewMessage {
-    /// Its id.
-    pub id: MessageId,
-    /// Where.
-    pub conversation: ConversationId,
-    /// The agent of the conversation.
-    pub agent: AgentId,
-    /// The person of the conversation.
-    pub person: PersonId,
-    /// Which of the two says it.
-    pub author: Party,
-    /// What is said.
-    pub text: String,
-    /// When.
-    pub at: Timestamp,
-    /// Counts against the person's month; over the limit nothing is stored.
-    pub quota: Option<Quota>,
-    /// Moves the agent's relation to the person.
-    pub moves: Option<RelationDelta>,
-}
-
-/// What a message counts against.
-#[derive(Clone, Copy, Debug)]
-pub struct Quota {
-    /// The month, see [`Timestamp::month`].
-    pub month: i32,
-    /// How many messages that month may have; `None` only counts.
-    pub limit: Option<u64>,
-}
-
-/// What came of [`Conversations::append`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum Appended {
-    /// It is durable.
-    Stored {
-        /// As it was stored, with its position.
-        message: Message,
-        /// The relation after the move; as it was when nothing moved it.
-        relation: Relation,
-    },
-    /// The month is used up; nothing was stored.
-    OverQuota {
-        /// Messages sent this month.
-        current: u64,
-        /// Messages allowed.
-        limit: u64,
-    },
-}
-
-/// Called with the stored message and the relation, right after the commit, in the order of `seq`.
-pub type Committed = Box<dyn FnOnce(&Message, &Relation) + Send>;
 
 /// Tells whoever listens, here and on other nodes.
 ///
@@ -148,6 +36,10 @@ pub trait Bus: Send + Sync {
     fn listen(&self, listener: ListenerId, topic: &Topic);
     /// From now on `listener` does not hear `topic`.
     fn unlisten(&self, listener: ListenerId, topic: &Topic);
+    /// From now on, for good, `listener` hears every envelope that is published on this node, whatever its topic and whether
+    /// or not anybody listens there, each once and in the order that other listeners hear. Costs publishers nothing as long
+    /// as nobody taps.
+    fn tap(&self, listener: Arc<dyn Listener>);
 }
 
 /// Names a [`Listener`] on a [`Bus`].

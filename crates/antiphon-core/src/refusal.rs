@@ -32,8 +32,34 @@ pub enum Code {
     },
     /// Too much at once.
     TooLarge,
+    /// The same key was used for something else.
+    Conflict,
+    /// Not now; nothing was done.
+    Unavailable {
+        /// When to try again, in milliseconds.
+        retry_after: u64,
+    },
     /// Something here failed; nothing was done.
     Internal,
+}
+
+impl Code {
+    /// The stable name, for programs: in metrics, in the HTTP API, and in acks that a dialect leaves to us.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unauthenticated => "unauthenticated",
+            Self::BadCredential => "bad_credential",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::OverQuota { .. } => "over_quota",
+            Self::TooLarge => "too_large",
+            Self::Conflict => "conflict",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 /// What a client is told.

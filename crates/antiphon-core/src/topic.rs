@@ -20,6 +20,8 @@ pub enum Topic {
     Agent(AgentId),
     /// Whoever listens to one conversation.
     Conversation(ConversationId),
+    /// Every node of this server. What the nodes tell each other goes here; no connection may listen to it.
+    Nodes,
     /// A place with no rules of its own, for [`Signal`](crate::event::Signal)s.
     Named(Arc<str>),
 }

@@ -51,8 +51,9 @@
 //!
 //! | first line of the block | content |
 //! |---|---|
-//! | `connect` | an `auth` object (or nothing), then `→ API key <key>`, `→ no credential` or `→ CONNECT_ERROR <error>` |
+//! | `connect` | an `auth` object (or nothing), then `→ bearer <secret>`, `→ no credential` or `→ CONNECT_ERROR <error>` |
 //! | `refused <refusal>` | the CONNECT_ERROR that a refusal becomes: `{"message":…,"data":…}` |
+//! | `dismissed <refusal>` | what a connection is told before it is let go |
 //! | `welcome` | what a fresh connection is told |
 //! | `client <event>` | the arguments, then `→ <command>` as its `Debug` text, `→ answered`, `→ unknown`, or `→ refused` and the reply |
 //! | `reply <event> <outcome>` | what the sender is told when its event came to this |

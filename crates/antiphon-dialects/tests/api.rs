@@ -165,6 +165,12 @@ fn run(reference: &Reference, block: &Block) -> (Vec<String>, Vec<String>) {
             dialect.welcome(&actor(), None, NOW, &mut out);
             (told(&block.body), said(&out))
         }
+        "dismissed" => {
+            let refusal = named(samples::refusals(), block.subject(), block.line);
+            let mut out = Out::default();
+            dialect.dismissed(&refusal, NOW, &mut out);
+            (told(&block.body), said(&out))
+        }
         "client" => client(&*dialect, block),
         "reply" => {
             let [event, outcome] = block.subjects.as_slice() else {
@@ -194,7 +200,7 @@ fn connect(dialect: &dyn Dialect, block: &Block) -> (Vec<String>, Vec<String>) {
         None => expected.to_owned(),
     };
     let found = match dialect.credential((!auth.is_empty()).then_some(auth)) {
-        Ok(Credential::ApiKey(key)) => format!("API key {key}"),
+        Ok(Credential::Bearer(secret)) => format!("bearer {secret}"),
         Ok(Credential::None) => "no credential".into(),
         Err(refusal) => format!("CONNECT_ERROR {}", error_text(&dialect.refused(&refusal))),
     };
@@ -271,7 +277,7 @@ fn connect_errors(reference: &Reference) -> BTreeSet<String> {
 
 fn lines_told(block: &Block) -> Vec<String> {
     match block.kind.as_str() {
-        "welcome" | "reply" | "server" => told(&block.body),
+        "welcome" | "reply" | "server" | "dismissed" => told(&block.body),
         "client" => told(block.parts().2),
         _ => Vec::new(),
     }
@@ -297,5 +303,5 @@ fn actor() -> Actor {
         messages_per_month: Some(100),
         agents: Some(2),
     };
-    Actor { principal: Principal::Person(samples::ada()), plan: Arc::new(plan) }
+    Actor::new(Principal::Person(samples::ada()), Arc::new(plan))
 }

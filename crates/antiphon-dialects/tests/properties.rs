@@ -174,6 +174,8 @@ fn code() -> impl Strategy<Value = Code> {
         any::<u64>().prop_map(|retry_after| Code::RateLimited { retry_after }),
         any::<(u64, u64)>().prop_map(|(current, limit)| Code::OverQuota { current, limit }),
         Just(Code::TooLarge),
+        Just(Code::Conflict),
+        any::<u64>().prop_map(|retry_after| Code::Unavailable { retry_after }),
         Just(Code::Internal),
     ]
 }

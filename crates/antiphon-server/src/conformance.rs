@@ -94,5 +94,7 @@ impl Dialect for Conformance {
 
     fn reply(&self, _event: &str, _outcome: &Result<Outcome, Refusal>, _at: Timestamp, _out: &mut Out) {}
 
+    fn dismissed(&self, _why: &Refusal, _at: Timestamp, _out: &mut Out) {}
+
     fn outbound(&self, _event: &Event, _out: &mut Out) {}
 }

@@ -69,7 +69,8 @@ async fn put(store: &dyn Store, line: Line, now: Timestamp) -> anyhow::Result<()
         }
         Line::Person { id, plan } => {
             anyhow::ensure!(store.plan(&plan).await?.is_some(), "there is no plan {plan:?}");
-            store.put_person(&Person { id: PersonId::parse(&id)?, plan, created_at: now }).await?;
+            let id = PersonId::parse(&id)?;
+            store.put_person(&Person { id, plan, roles: Vec::new(), created_at: now }).await?;
         }
         Line::Key { person, key } => {
             anyhow::ensure!(!key.is_empty(), "a key must not be empty");
@@ -103,6 +104,7 @@ async fn put(store: &dyn Store, line: Line, now: Timestamp) -> anyhow::Result<()
 
 #[cfg(test)]
 mod tests {
+    use antiphon_core::actor::Holder;
     use antiphon_core::memory::MemoryStore;
 
     use super::*;
@@ -121,8 +123,11 @@ mod tests {
 {"kind":"agent","id":"a1","owner":"u1","name":"A"}"#;
         assert_eq!(run(&store, text.as_bytes(), Timestamp(0)).await.unwrap(), 4);
         let store: &dyn Store = &store;
-        assert_eq!(store.person_by_key(&keys::hash("k1")).await.unwrap().unwrap().plan, "bench");
-        assert_eq!(store.agents_of(&PersonId::parse("u1").unwrap()).await.unwrap()[0].name, "A");
+        let person = PersonId::parse("u1").unwrap();
+        let key = store.key(&keys::hash("k1")).await.unwrap().unwrap();
+        assert_eq!(key.holder, Holder::Person(person.clone()));
+        assert_eq!(store.person(&person).await.unwrap().unwrap().plan, "bench");
+        assert_eq!(store.agents_of(&person).await.unwrap()[0].name, "A");
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) async fn plans(store: &dyn Store, config: &config::Config) -> anyhow:
 /// Refuses a store that knows a credential which everybody can read in the documents.
 pub(crate) async fn refuse_placeholders(store: &dyn Store) -> anyhow::Result<()> {
     for key in keys::PLACEHOLDERS {
-        let known = store.person_by_key(&keys::hash(key)).await?;
+        let known = store.key(&keys::hash(key)).await?;
         anyhow::ensure!(
             known.is_none(),
             "the data directory accepts the documents' placeholder {key:?} as a key; it was used in demo mode. \
@@ -64,7 +64,8 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
     for (id, plan, key) in PEOPLE {
         let id = PersonId::parse(id).context("a person of the demo")?;
         if store.person(&id).await?.is_none() {
-            store.put_person(&Person { id: id.clone(), plan: plan.to_owned(), created_at: now }).await?;
+            let (id, plan) = (id.clone(), plan.to_owned());
+            store.put_person(&Person { id, plan, roles: Vec::new(), created_at: now }).await?;
         }
         store.put_key(&keys::record(key, id, now)).await?;
     }
@@ -90,8 +91,9 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
 
 #[cfg(test)]
 mod tests {
+    use antiphon_core::actor::Holder;
     use antiphon_core::memory::MemoryStore;
-    use antiphon_core::ports::{Agents as _, People as _};
+    use antiphon_core::ports::{Agents as _, Keys as _, People as _};
 
     use super::*;
 
@@ -115,11 +117,12 @@ mod tests {
     async fn the_demo_has_what_the_snippets_name_and_keeps_what_was_changed() {
         let store = MemoryStore::new();
         demo(&store, Timestamp(1)).await.unwrap();
-        let person = store.person_by_key(&keys::hash("your-api-key")).await.unwrap().unwrap();
-        assert_eq!(person.id.as_str(), "user-123");
+        let key = store.key(&keys::hash("your-api-key")).await.unwrap().unwrap();
+        let person = PersonId::parse("user-123").unwrap();
+        assert_eq!(key.holder, Holder::Person(person.clone()));
         let id = AgentId::parse("agent-123").unwrap();
         let mut agent = store.agent(&id).await.unwrap().unwrap();
-        assert_eq!(agent.owner, person.id);
+        assert_eq!(agent.owner, person);
         agent.name = "Renamed".into();
         store.put_agent(&agent).await.unwrap();
         demo(&store, Timestamp(2)).await.unwrap();

@@ -1,7 +1,7 @@
 //! Watching, creating, changing and deleting agents.
 
 use super::{App, Trouble};
-use crate::access;
+use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim};
 use crate::agents::{Agent, AgentChange};
 use crate::command::Outcome;
@@ -17,9 +17,11 @@ impl App {
         agent: &AgentId,
         claim: &Claim,
     ) -> Result<Outcome, Trouble> {
-        let person = access::identity(&caller.actor, claim)?;
-        let agent = self.own_agent(person, agent).await?;
-        self.seat(caller, &Topic::Agent(agent.id))?;
+        access::identity(&caller.actor, claim)?;
+        let topic = Topic::Agent(agent.clone());
+        let found = self.ports.store.agent(agent).await?;
+        access::may(&caller.actor, Action::Listen, Place::of_agent(&topic, found.as_ref()))?;
+        self.seat(caller, &topic)?;
         Ok(Outcome::Done)
     }
 
@@ -38,15 +40,17 @@ impl App {
 
     /// The limit of the plan is exact on one node: two nodes that create at the very same moment may both see room.
     pub(super) async fn create_agent(&self, caller: &Caller, agent: &Agent) -> Result<Outcome, Trouble> {
-        let person = access::identity(&caller.actor, &Claim::of(agent.owner.clone()))?;
+        access::identity(&caller.actor, &Claim::of(agent.owner.clone()))?;
+        let topic = Topic::Agent(agent.id.clone());
+        access::may(&caller.actor, Action::Create, Place::of_agent(&topic, Some(agent)))?;
         agent.check()?;
         let _editing = self.editing.lock().await;
         if self.ports.store.agent(&agent.id).await?.is_some() {
             // `put_agent` would replace it, whoever it belongs to.
             return Err(Refusal::invalid("This agent id is taken.").into());
         }
-        if let Some(limit) = caller.actor.plan.agents {
-            let current = self.ports.store.agents_of(person).await?.len() as u64;
+        if let Some(limit) = self.plan_of(caller, &agent.owner).await?.agents {
+            let current = self.ports.store.agents_of(&agent.owner).await?.len() as u64;
             let limit = u64::from(limit);
             if current >= limit {
                 let message = format!("Agent limit reached ({limit})");
@@ -65,23 +69,29 @@ impl App {
     ) -> Result<Outcome, Trouble> {
         change.check()?;
         let _editing = self.editing.lock().await;
-        access::may_change_agent(&caller.actor, self.ports.store.agent(&agent).await?)?;
+        let topic = Topic::Agent(agent.clone());
+        self.check_change(caller, &topic, &agent).await?;
         if self.ports.store.change_agent(&agent, &change).await?.is_none() {
             return Err(access::agent_not_found().into());
         }
-        let topic = Topic::Agent(agent.clone());
         self.ports.publish(topic, Event::AgentChanged { agent, change, at: self.now() });
         Ok(Outcome::Done)
     }
 
     pub(super) async fn delete_agent(&self, caller: &Caller, agent: AgentId) -> Result<Outcome, Trouble> {
         let _editing = self.editing.lock().await;
-        access::may_change_agent(&caller.actor, self.ports.store.agent(&agent).await?)?;
+        let topic = Topic::Agent(agent.clone());
+        self.check_change(caller, &topic, &agent).await?;
         if !self.ports.store.delete_agent(&agent).await? {
             return Err(access::agent_not_found().into());
         }
-        self.ports.publish(Topic::Agent(agent.clone()), Event::AgentDeleted { agent });
+        self.ports.publish(topic, Event::AgentDeleted { agent });
         Ok(Outcome::Done)
+    }
+
+    async fn check_change(&self, caller: &Caller, topic: &Topic, agent: &AgentId) -> Result<(), Trouble> {
+        let found = self.ports.store.agent(agent).await?;
+        Ok(access::may(&caller.actor, Action::Change, Place::of_agent(topic, found.as_ref()))?)
     }
 }
 
@@ -90,10 +100,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::actor::Principal;
+    use crate::actor::{Person, Plan, Principal};
     use crate::app::stage::{Stage, agent, agent_id, connection, person};
     use crate::command::Command;
-    use crate::ports::Agents;
+    use crate::ports::{Agents, People};
 
     fn create(agent: Agent) -> Command {
         Command::CreateAgent { agent: Box::new(agent) }
@@ -118,12 +128,38 @@ mod tests {
         assert_eq!(stage.ada(create(agent("nova", "ada"))).await, Ok(Outcome::Done));
         assert_eq!(stage.store.inner.agent(&agent_id("nova")).await.unwrap(), Some(agent("nova", "ada")));
         assert_eq!(stage.ada(create(agent("spy", "bob"))).await, Err(Refusal::forbidden()));
-        for principal in [Principal::Guest, Principal::Operator] {
-            let caller = stage.principal(principal, 3);
-            let refused = stage.app.handle(&caller, create(agent("spy", "bob"))).await;
-            assert_eq!(refused, Err(Refusal::forbidden()));
-        }
+        let refused =
+            stage.app.handle(&stage.principal(Principal::Guest, 3), create(agent("spy", "bob"))).await;
+        assert_eq!(refused, Err(Refusal::forbidden()));
         assert_eq!(stage.store.inner.agent(&agent_id("spy")).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_creates_agents_for_people_within_the_peoples_own_limits() {
+        let stage = Stage::new().await;
+        let plan = |name: &str, agents| Plan {
+            name: name.into(),
+            connections_per_minute: None,
+            messages_per_month: None,
+            agents,
+        };
+        let shop = stage.principal(Principal::Service("shop".into()), 3);
+        let create_for = async |name, owner| stage.app.handle(&shop, create(agent(name, owner))).await;
+        assert_eq!(create_for("nova", "bob").await, Err(Refusal::internal()), "bob's plan does not exist");
+
+        // The fallback counts for people whose plan is gone, and their own for the others.
+        stage.store.inner.put_plan(&plan("free", Some(2))).await.unwrap();
+        stage.store.inner.put_plan(&plan("pro", None)).await.unwrap();
+        let ada = stage.store.inner.person(&person("ada")).await.unwrap().unwrap();
+        stage.store.inner.put_person(&Person { plan: "pro".into(), ..ada }).await.unwrap();
+        let bob = stage.store.inner.person(&person("bob")).await.unwrap().unwrap();
+        stage.store.inner.put_person(&Person { plan: "gone".into(), ..bob }).await.unwrap();
+        assert_eq!(create_for("nova", "bob").await, Ok(Outcome::Done));
+        let refused = create_for("vega", "bob").await.unwrap_err();
+        assert_eq!(refused.code, Code::OverQuota { current: 2, limit: 2 });
+        assert_eq!(create_for("vega", "ada").await, Ok(Outcome::Done));
+        assert_eq!(stage.store.inner.agent(&agent_id("vega")).await.unwrap(), Some(agent("vega", "ada")));
+        assert_eq!(create_for("spy", "nobody").await, Err(Refusal::not_found("Person not found")));
     }
 
     #[tokio::test(start_paused = true)]

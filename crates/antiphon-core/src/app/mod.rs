@@ -5,7 +5,7 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `conversation` | join, leave, post, read |
+//! | `conversation` | join, leave, post, speak, read |
 //! | `agents` | watch, create, change, delete |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
@@ -25,17 +25,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::access;
+use crate::access::{self, Action, Place};
 use crate::actor::{Actor, Caller};
 use crate::assistant::Assistant;
 use crate::command::{Command, Outcome};
 use crate::event::{Envelope, Event, Signal};
 use crate::ids::{ConnectionId, PersonId, Timestamp};
 use crate::notices::Notice;
-use crate::ports::{Audience, Bus, Clock, Leases, Model, Store};
+use crate::ports::{Audience, Bus, Clock, Leases, Model, Revocation, Store};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
+
+/// How often the store is told to forget what has had its time.
+const UPKEEP: Duration = Duration::from_secs(600);
 
 /// What the core needs from the world, as `wiring` puts it together.
 pub struct Ports {
@@ -56,7 +60,7 @@ pub struct Ports {
 impl Ports {
     /// Publishes `event` to `topic`, to everybody who listens there.
     pub(crate) fn publish(&self, topic: Topic, event: Event) {
-        self.bus.publish(Envelope { topic, except: None, event });
+        self.bus.publish(Envelope::new(topic, event));
     }
 }
 
@@ -152,7 +156,12 @@ impl App {
                 self.join_conversation(caller, &agent, &person).await
             }
             Command::LeaveConversation { agent, person } => self.leave_conversation(caller, &agent, &person),
-            Command::PostMessage { agent, person, text } => self.post(caller, &agent, &person, text).await,
+            Command::PostMessage { agent, person, text, once } => {
+                self.post(caller, &agent, &person, text, once).await
+            }
+            Command::Speak { agent, person, text, once } => {
+                self.speak(caller, &agent, person, text, once).await
+            }
             Command::SetTyping { agent, person, active } => {
                 self.set_typing(caller, &agent, &person, active).await
             }
@@ -162,12 +171,12 @@ impl App {
             Command::CreateAgent { agent } => self.create_agent(caller, &agent).await,
             Command::ChangeAgent { agent, change } => self.change_agent(caller, agent, *change).await,
             Command::DeleteAgent { agent } => self.delete_agent(caller, agent).await,
-            Command::ReadHistory { agent, after, limit } => {
-                self.read_history(caller, &agent, after, limit).await
+            Command::ReadHistory { agent, person, after, limit } => {
+                self.read_history(caller, &agent, &person, after, limit).await
             }
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
-                access::operator(&caller.actor)?;
+                access::may(&caller.actor, Action::Relay, Place::of(&topic))?;
                 self.ports.publish(topic, Event::Signal(Signal { name, value }));
                 Ok(Outcome::Done)
             }
@@ -175,8 +184,9 @@ impl App {
     }
 
     fn send_notice(&self, actor: &Actor, person: PersonId, notice: Notice) -> Result<Outcome, Trouble> {
-        access::operator(actor)?;
-        self.ports.publish(Topic::Person(person), Event::NoticeSent { notice, at: self.now() });
+        let topic = Topic::Person(person);
+        access::may(actor, Action::Notify, Place::of(&topic))?;
+        self.ports.publish(topic, Event::NoticeSent { notice, at: self.now() });
         Ok(Outcome::Done)
     }
 
@@ -192,14 +202,42 @@ impl App {
         self.depart(caller).await;
     }
 
-    /// Keeps this node's claims of presence alive and ends typing that nobody renewed, until `shutdown` says `true` or its
-    /// sender is gone. One task for the whole node.
+    /// From now on these credentials are dead: first for whoever asks the store, then, at once, for every node that hears
+    /// [`Event::Revoked`] on [`Topic::Nodes`]. Returns the position of the revocation.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<u64, Fault> {
+        let position = self.ports.store.revoke(&revocation).await?;
+        self.ports.publish(Topic::Nodes, Event::Revoked(revocation));
+        Ok(position)
+    }
+
+    /// Keeps this node's claims of presence alive, ends typing that nobody renewed, and has the store forget what has had its
+    /// time, until `shutdown` says `true` or its sender is gone. One task for the whole node.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let work = async { tokio::join!(self.keep_presence(), self.expire_typing()) };
+        let work =
+            async { tokio::join!(self.keep_presence(), self.expire_typing(), self.keep_store_small()) };
         tokio::select! {
             // An error means that the sender is gone, and with it whoever could have asked for more work.
             _ = shutdown.wait_for(|stop| *stop) => {}
             _ = work => {}
+        }
+    }
+
+    /// Has the store forget what it need not remember, for ever.
+    async fn keep_store_small(&self) {
+        let mut ticks = interval(UPKEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            loop {
+                match self.ports.store.forget(self.now()).await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(fault) => {
+                        tracing::warn!(fault = explain(&fault), "the store could not forget what is over");
+                        break;
+                    }
+                }
+            }
         }
     }
 
@@ -292,6 +330,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::JoinConversation { .. } => "JoinConversation",
         Command::LeaveConversation { .. } => "LeaveConversation",
         Command::PostMessage { .. } => "PostMessage",
+        Command::Speak { .. } => "Speak",
         Command::SetTyping { .. } => "SetTyping",
         Command::WatchAgent { .. } => "WatchAgent",
         Command::UnwatchAgent { .. } => "UnwatchAgent",
@@ -315,6 +354,7 @@ mod tests {
 
     use super::stage::Stage;
     use super::*;
+    use crate::ports::{Revocations, Revoked};
 
     /// Writes down every event that is logged, with all its fields.
     #[derive(Clone, Default)]
@@ -374,5 +414,37 @@ mod tests {
         }
         let levels: Vec<_> = lock(&journal.0).iter().map(|(level, _)| *level).collect();
         assert_eq!(levels, [Level::ERROR, Level::INFO]);
+    }
+
+    fn revocation() -> Revocation {
+        let what = Revoked::Person(stage::person("ada"));
+        Revocation { what, at: stage::NOON, until: Timestamp(stage::NOON.0 + 1_000) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revocation_is_stored_and_then_told_to_every_node() {
+        let mut stage = Stage::new().await;
+        stage.store.fail(true);
+        assert!(stage.app.revoke(revocation()).await.is_err());
+        stage.hears_nothing_more().await;
+        stage.store.fail(false);
+        let position = stage.app.revoke(revocation()).await.unwrap();
+        assert_eq!(stage.store.inner.revocations(0, 10).await.unwrap(), [(position, revocation())]);
+        let envelope = stage.next().await;
+        assert_eq!(envelope.topic, Topic::Nodes);
+        let Event::Revoked(heard) = &envelope.event else { panic!("heard {envelope:?}") };
+        assert_eq!(*heard, revocation());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_has_the_store_forget_what_is_over() {
+        let stage = Stage::new().await;
+        stage.app.revoke(revocation()).await.unwrap();
+        let (_stop, _running) = stage.run();
+        tokio::time::sleep(UPKEEP).await;
+        assert_eq!(stage.store.inner.revocations(0, 10).await.unwrap().len(), 1, "it is still needed");
+        stage.clock.advance(Duration::from_secs(2));
+        tokio::time::sleep(UPKEEP).await;
+        assert_eq!(stage.store.inner.revocations(0, 10).await.unwrap(), []);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::stream::iter;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{App, Trouble, lock};
-use crate::access;
+use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim};
 use crate::command::Outcome;
 use crate::event::{Envelope, Event};
@@ -64,6 +64,8 @@ impl App {
         status: Status,
     ) -> Result<Outcome, Trouble> {
         let person = access::identity(&caller.actor, claim)?;
+        let topic = Topic::Person(person.clone());
+        access::may(&caller.actor, Action::Appear, Place::of(&topic))?;
         let not_here = || Refusal::invalid("Presence is said over a connection that is open.");
         let connection = caller.connection.ok_or_else(not_here)?;
         {
@@ -133,7 +135,7 @@ impl App {
 
     fn say_presence(&self, person: &PersonId, status: Status, changed: bool, except: Option<ConnectionId>) {
         let event = Event::PresenceChanged { person: person.clone(), status, changed, at: self.now() };
-        self.ports.bus.publish(Envelope { topic: Topic::Everyone, except, event });
+        self.ports.bus.publish(Envelope { except, ..Envelope::new(Topic::Everyone, event) });
     }
 }
 
@@ -240,10 +242,12 @@ mod tests {
             let refused = stage.app.handle(&caller, presence(Status::Online)).await.unwrap_err();
             assert_eq!(refused.code, crate::refusal::Code::Invalid);
         }
-        for principal in [Principal::Guest, Principal::Operator] {
+        for principal in [Principal::Guest, Principal::Operator, Principal::Service("shop".into())] {
             let caller = stage.principal(principal, 3);
             stage.app.connected(&caller).await;
-            assert_eq!(stage.app.handle(&caller, presence(Status::Online)).await, Err(Refusal::forbidden()));
+            let here = Command::SetPresence { person: Claim::of(person("ada")), status: Status::Offline };
+            let refused = stage.app.handle(&caller, here).await.unwrap_err();
+            assert_eq!(refused.code, crate::refusal::Code::Forbidden);
             stage.app.disconnected(&caller).await;
         }
         stage.hears_nothing_more().await;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::typists::Typing;
 use super::{App, Trouble};
-use crate::access;
+use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim};
 use crate::command::Outcome;
 use crate::conversation::Party;
@@ -25,6 +25,9 @@ impl App {
     ) -> Result<Outcome, Trouble> {
         let person = access::identity(&caller.actor, claim)?;
         let conversation = ConversationId::direct(agent, person);
+        // Nobody looks the agent up for this: whoever hears the conversation has been let in, and it is the person's own.
+        let place = Place { topic: &Topic::Conversation(conversation), owner: Some(person) };
+        access::may(&caller.actor, Action::Type, place)?;
         if active {
             let typing = Typing {
                 agent: agent.clone(),

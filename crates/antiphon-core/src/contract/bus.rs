@@ -24,6 +24,8 @@ pub async fn bus(open: impl AsyncFn() -> Arc<dyn Bus>) {
     each_publishers_events_arrive_in_order(open().await).await;
     a_listener_may_publish_while_it_hears(open().await).await;
     listening_comes_and_goes_while_others_publish(open().await).await;
+    a_tap_hears_everything_once(&*open().await).await;
+    a_tap_hears_in_the_order_of_others(open().await).await;
 }
 
 async fn an_event_reaches_everybody_who_listens_to_its_topic(bus: &dyn Bus) {
@@ -54,6 +56,7 @@ async fn every_kind_of_topic_is_a_place_of_its_own(bus: &dyn Bus) {
         named("same"),
         named(""),
         named("日本語 👩‍👩‍👧‍👦 \0"),
+        Topic::Nodes,
     ];
     let mut ears: Vec<Ear> = topics.iter().map(|_| Ear::attach(bus)).collect();
     for (ear, topic) in ears.iter().zip(&topics) {
@@ -108,9 +111,11 @@ async fn an_envelope_arrives_whole(bus: &dyn Bus) {
     let place = named("place");
     bus.listen(ear.id, &place);
     let except = ConnectionId { core: 1, slot: 2, generation: 3 };
-    bus.publish(Envelope { except: Some(except), ..signal(&place, "it") });
+    let unless = Some(named("elsewhere"));
+    bus.publish(Envelope { except: Some(except), unless: unless.clone(), ..signal(&place, "it") });
     let envelope = ear.next_envelope().await;
     assert_eq!(envelope.topic, place);
+    assert_eq!(envelope.unless, unless);
     assert_eq!(envelope.except, Some(except), "here, on the publisher's own node");
     let Event::Signal(signal) = &envelope.event else {
         panic!("{:?} is not what was published", envelope.event)
@@ -232,6 +237,52 @@ async fn listening_comes_and_goes_while_others_publish(bus: Arc<dyn Bus>) {
     stays.heard_nothing_else();
 }
 
+async fn a_tap_hears_everything_once(bus: &dyn Bus) {
+    bus.publish(signal(&named("before"), "before"));
+    let (mut one, mut two) = (Tap::on(bus), Tap::on(bus));
+    let mut ear = Ear::attach(bus);
+    let topics = [named("place"), Topic::Everyone, Topic::Nodes];
+    bus.listen(ear.id, &topics[0]);
+    for topic in &topics {
+        bus.publish(signal(topic, "heard"));
+    }
+    for tap in [&mut one, &mut two] {
+        for topic in &topics {
+            assert_eq!(tap.next().await.topic, *topic, "whether or not anybody listens");
+        }
+        tap.heard_nothing_else();
+    }
+    assert_eq!(ear.next().await, "heard");
+    ear.heard_nothing_else();
+}
+
+async fn a_tap_hears_in_the_order_of_others(bus: Arc<dyn Bus>) {
+    const EACH: usize = 500;
+    let mut tap = Tap::on(&*bus);
+    let ears = [Ear::attach(&*bus), Ear::attach(&*bus)];
+    bus.listen(ears[0].id, &named("left"));
+    bus.listen(ears[1].id, &named("right"));
+    let publishers: Vec<_> = ["left", "right"]
+        .map(|place| {
+            let (bus, place) = (Arc::clone(&bus), named(place));
+            thread::spawn(move || {
+                (0..EACH).for_each(|number| bus.publish(signal(&place, &number.to_string())))
+            })
+        })
+        .into();
+    let mut next = [0; 2];
+    for _ in 0..2 * EACH {
+        let envelope = tap.next().await;
+        let place = usize::from(envelope.topic == named("right"));
+        assert_eq!(name(&envelope), next[place].to_string());
+        next[place] += 1;
+    }
+    tap.heard_nothing_else();
+    for publisher in publishers {
+        publisher.join().expect("publishing never panics");
+    }
+}
+
 /// How long an event may take, so that a bus that loses one fails the suite instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -247,6 +298,28 @@ impl Listener for Hearing {
     fn deliver(&self, envelope: &Arc<Envelope>) {
         // A bus may outlive the test's interest in it.
         let _ = self.0.send(Arc::clone(envelope));
+    }
+}
+
+/// A listener to everything, and what it heard.
+struct Tap(mpsc::UnboundedReceiver<Arc<Envelope>>);
+
+impl Tap {
+    fn on(bus: &dyn Bus) -> Self {
+        let (hears, heard) = mpsc::unbounded_channel();
+        bus.tap(Arc::new(Hearing(hears)));
+        Self(heard)
+    }
+
+    async fn next(&mut self) -> Arc<Envelope> {
+        let heard = tokio::time::timeout(PATIENCE, self.0.recv()).await;
+        heard.expect("an event arrives within ten seconds").expect("the bus keeps its taps")
+    }
+
+    fn heard_nothing_else(&mut self) {
+        if let Ok(envelope) = self.0.try_recv() {
+            panic!("{envelope:?} was heard a second time");
+        }
     }
 }
 
@@ -287,7 +360,7 @@ fn named(name: &str) -> Topic {
 
 fn signal(topic: &Topic, name: &str) -> Envelope {
     let signal = Signal { name: name.into(), value: RawValue::NULL.to_owned().into() };
-    Envelope { topic: topic.clone(), except: None, event: Event::Signal(signal) }
+    Envelope::new(topic.clone(), Event::Signal(signal))
 }
 
 fn name(envelope: &Envelope) -> String {

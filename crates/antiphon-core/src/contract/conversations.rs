@@ -289,20 +289,20 @@ async fn concurrent_messages_never_pass_the_limit(store: Arc<dyn Store>) {
 
 /// What `committed` was called with, in the order of the calls.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<(Message, Relation)>>>);
+pub(super) struct Calls(Arc<Mutex<Vec<(Message, Relation)>>>);
 
 impl Calls {
-    fn committed(&self) -> Committed {
+    pub(super) fn committed(&self) -> Committed {
         let calls = Arc::clone(&self.0);
         Box::new(move |message, relation| calls.lock().unwrap().push((message.clone(), *relation)))
     }
 
-    fn take(&self) -> Vec<(Message, Relation)> {
+    pub(super) fn take(&self) -> Vec<(Message, Relation)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-async fn append(store: &dyn Store, new: NewMessage) -> (Message, Relation) {
+pub(super) async fn append(store: &dyn Store, new: NewMessage) -> (Message, Relation) {
     match store.append(new, Box::new(|_, _| ())).await.unwrap() {
         Appended::Stored { message, relation } => (message, relation),
         over => panic!("{over:?} where nothing is used up"),
@@ -317,7 +317,7 @@ fn conversation(agent_id: &str, person_id: &str) -> ConversationId {
     ConversationId::direct(&agent(agent_id), &person(person_id).id)
 }
 
-fn message(agent_id: &str, person_id: &str) -> NewMessage {
+pub(super) fn message(agent_id: &str, person_id: &str) -> NewMessage {
     let person: PersonId = person(person_id).id;
     NewMessage {
         id: MessageId::random(),
@@ -329,6 +329,7 @@ fn message(agent_id: &str, person_id: &str) -> NewMessage {
         at: Timestamp(1_700_000_000_000),
         quota: None,
         moves: None,
+        once: None,
     }
 }
 

@@ -14,16 +14,21 @@
 //!
 //! | module | asks |
 //! |---|---|
-//! | [`people`], [`agents`], [`conversations`] | does a [`Store`] remember what it must, and nothing else |
-//! | [`webhooks`](mod@webhooks) | does a store remember [`Webhooks`](crate::webhooks::Webhooks) |
+//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`webhooks`](mod@webhooks) | does a store remember what [`Webhooks`](crate::webhooks::Webhooks) need |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
 
 pub mod agents;
 pub mod bus;
 pub mod conversations;
+pub mod keys;
 pub mod leases;
+pub mod logins;
+pub mod once;
 pub mod people;
+pub mod requests;
+pub mod revocations;
 pub mod webhooks;
 
 pub use bus::bus;
@@ -35,17 +40,22 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::actor::Person;
+use crate::actor::{Person, SecretHash};
 use crate::ids::{PersonId, Timestamp};
 use crate::ports::Store;
 
-/// The whole suite of a [`Store`]: [`people`], [`agents`] and [`conversations`]. `open` opens an empty store each time.
+/// The whole suite of a [`Store`], noun by noun. `open` opens an empty store each time.
 ///
 /// Some of it runs on threads with runtimes of their own, so the clock must not be paused.
 pub async fn store(open: impl AsyncFn() -> Arc<dyn Store>) {
     people::suite(&open).await;
+    keys::suite(&open).await;
+    logins::suite(&open).await;
+    revocations::suite(&open).await;
+    requests::suite(&open).await;
     agents::suite(&open).await;
     conversations::suite(&open).await;
+    once::suite(&open).await;
 }
 
 /// Ids that must be kept apart from their neighbours: case, spaces, every width of UTF-8, and the longest one.
@@ -82,7 +92,24 @@ fn awkward_texts() -> Vec<String> {
 
 fn person(id: &str) -> Person {
     let id = PersonId::parse(id).expect("the suite only uses ids that are valid");
-    Person { id, plan: "free".into(), created_at: Timestamp(1_700_000_000_000) }
+    Person { id, plan: "free".into(), roles: Vec::new(), created_at: Timestamp(1_700_000_000_000) }
+}
+
+fn hash(last: u8) -> SecretHash {
+    let mut hash = [0; 32];
+    hash[31] = last;
+    SecretHash(hash)
+}
+
+/// Forgets what has had its time `now`, all of it; returns how much that was.
+async fn forget(store: &dyn Store, now: Timestamp) -> u64 {
+    let mut forgotten = 0;
+    loop {
+        match store.forget(now).await.unwrap() {
+            0 => return forgotten,
+            some => forgotten += some,
+        }
+    }
 }
 
 /// Runs `work` on a thread of its own with a runtime of its own, as a server with one runtime per core does. The caller's

@@ -1,19 +1,18 @@
-//! Does a store remember people, their keys, their plans, and what they have used?
+//! Does a store remember people, their plans, and what they have used?
 
 use std::sync::Arc;
 
 use super::{awkward_ids, awkward_texts, person};
-use crate::actor::{ApiKey, KeyHash, Person, Plan};
+use crate::actor::{Person, Plan};
 use crate::ids::Timestamp;
 use crate::ports::Store;
 
 /// Everything about [`People`](crate::ports::People).
 pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_person_is_found_as_they_were_put(&*open().await).await;
-    a_person_put_again_is_replaced_and_keeps_their_keys(&*open().await).await;
+    a_person_put_again_is_replaced(&*open().await).await;
+    people_are_listed_in_pages(&*open().await).await;
     a_plan_is_found_as_it_was_put(&*open().await).await;
-    a_key_speaks_for_one_person(&*open().await).await;
-    a_key_of_nobody_is_a_fault(&*open().await).await;
     nobody_has_sent_anything_yet(&*open().await).await;
 }
 
@@ -21,7 +20,14 @@ async fn a_person_is_found_as_they_were_put(store: &dyn Store) {
     let people: Vec<Person> = awkward_ids()
         .iter()
         .zip([0, -1, 1, i64::MIN, i64::MAX].into_iter().cycle())
-        .map(|(id, at)| Person { plan: format!("plan of {id}"), created_at: Timestamp(at), ..person(id) })
+        .map(|(id, at)| Person {
+            plan: format!("plan of {id}"),
+            // None, one, and two of them.
+            roles: [id, "an \"admin\", not a [list]"].map(String::from)[..at.unsigned_abs().min(2) as usize]
+                .to_vec(),
+            created_at: Timestamp(at),
+            ..person(id)
+        })
         .collect();
     for person in &people {
         assert_eq!(store.person(&person.id).await.unwrap(), None, "{:?} was never put", person.id);
@@ -32,16 +38,36 @@ async fn a_person_is_found_as_they_were_put(store: &dyn Store) {
     }
 }
 
-async fn a_person_put_again_is_replaced_and_keeps_their_keys(store: &dyn Store) {
+async fn a_person_put_again_is_replaced(store: &dyn Store) {
     let ada = person("ada");
-    let key = key(7, &ada);
     store.put_person(&ada).await.unwrap();
-    store.put_key(&key).await.unwrap();
-
-    let richer = Person { plan: "pro".into(), created_at: Timestamp(5), ..ada };
+    let richer = Person { plan: "pro".into(), roles: Vec::new(), created_at: Timestamp(5), ..ada };
     store.put_person(&richer).await.unwrap();
-    assert_eq!(store.person(&richer.id).await.unwrap().as_ref(), Some(&richer));
-    assert_eq!(store.person_by_key(&key.hash).await.unwrap(), Some(richer));
+    assert_eq!(store.person(&richer.id).await.unwrap(), Some(richer));
+}
+
+async fn people_are_listed_in_pages(store: &dyn Store) {
+    assert_eq!(store.people(None, 10).await.unwrap(), []);
+    let mut ids = awkward_ids();
+    for id in &ids {
+        store.put_person(&person(id)).await.unwrap();
+    }
+    ids.sort();
+    let mut listed = Vec::new();
+    loop {
+        let page = store.people(listed.last(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|person| person.id));
+    }
+    assert_eq!(listed.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ids, "in the order of their bytes");
+    assert_eq!(store.people(None, u32::MAX).await.unwrap().len(), ids.len());
+    assert_eq!(store.people(None, 0).await.unwrap(), []);
+    let between = person("user-1234").id;
+    let next = store.people(Some(&between), 1).await.unwrap();
+    assert!(next[0].id > between, "the person after whom it goes on need not exist");
 }
 
 async fn a_plan_is_found_as_it_was_put(store: &dyn Store) {
@@ -70,51 +96,9 @@ async fn a_plan_is_found_as_it_was_put(store: &dyn Store) {
     }
 }
 
-async fn a_key_speaks_for_one_person(store: &dyn Store) {
-    let (ada, bob) = (person("ada"), person("bob"));
-    store.put_person(&ada).await.unwrap();
-    store.put_person(&bob).await.unwrap();
-    // Two keys of one person, one of another, and hashes that differ in their last bit only.
-    for key in [key(0, &ada), key(1, &bob), key(255, &ada)] {
-        assert_eq!(store.person_by_key(&key.hash).await.unwrap(), None, "the key was never put");
-        store.put_key(&key).await.unwrap();
-    }
-    assert_eq!(store.person_by_key(&hash(0)).await.unwrap().as_ref(), Some(&ada));
-    assert_eq!(store.person_by_key(&hash(1)).await.unwrap().as_ref(), Some(&bob));
-    assert_eq!(store.person_by_key(&hash(255)).await.unwrap().as_ref(), Some(&ada));
-
-    store.put_key(&key(0, &bob)).await.unwrap();
-    assert_eq!(store.person_by_key(&hash(0)).await.unwrap(), Some(bob), "a key put again is replaced");
-    assert_eq!(store.person_by_key(&hash(255)).await.unwrap(), Some(ada));
-}
-
-async fn a_key_of_nobody_is_a_fault(store: &dyn Store) {
-    let stray = key(3, &person("nobody"));
-    assert!(store.put_key(&stray).await.is_err());
-    assert_eq!(store.person_by_key(&stray.hash).await.unwrap(), None);
-
-    store.put_person(&person("nobody")).await.unwrap();
-    assert_eq!(store.person_by_key(&stray.hash).await.unwrap(), None, "a key that was refused stays unknown");
-}
-
 async fn nobody_has_sent_anything_yet(store: &dyn Store) {
     let ada = person("ada");
     assert_eq!(store.messages_sent(&ada.id, 24_000).await.unwrap(), 0);
     store.put_person(&ada).await.unwrap();
     assert_eq!(store.messages_sent(&ada.id, 24_000).await.unwrap(), 0);
-}
-
-fn hash(last: u8) -> KeyHash {
-    let mut hash = [0; 32];
-    hash[31] = last;
-    KeyHash(hash)
-}
-
-fn key(last: u8, owner: &Person) -> ApiKey {
-    ApiKey {
-        hash: hash(last),
-        prefix: format!("ant_{last}"),
-        person: owner.id.clone(),
-        created_at: Timestamp(i64::from(last)),
-    }
 }

@@ -122,7 +122,7 @@ async fn dead_letters_are_listed_in_pages_and_come_back_to_life(store: &impl Web
     let batch = [text, about("ada", 2, &["left"]), about("bob", 3, &["right"])];
     store.announce(&batch).await.unwrap();
     for endpoint in ["left", "left", "right"] {
-        let letter = letters(store, endpoint, NOW).await.remove(0);
+        let letter = letters(store, endpoint, after(9)).await.remove(0);
         store.settle(letter.id, Delivered::Dead { why: format!("no {}", letter.id) }, after(9)).await.unwrap();
     }
     let dead = store.dead(None, 10).await.unwrap();
@@ -293,6 +293,7 @@ async fn say(store: &impl Conversations, agent: &str, text: &str) -> Announcemen
         at: NOW,
         quota: None,
         moves: None,
+        once: None,
     };
     let appended = store.append(message, Box::new(|_, _| ())).await.expect("the store works");
     let crate::ports::Appended::Stored { message, .. } = appended else { panic!("there is no quota") };

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
@@ -18,6 +19,9 @@ use crate::topic::Topic;
 /// A bus that reaches everybody in this process and nobody else.
 pub struct MemoryBus {
     attached: RwLock<Vec<Arc<dyn Listener>>>,
+    taps: RwLock<Vec<Arc<dyn Listener>>>,
+    /// Whether there are taps. Publishers look at this alone as long as there are none.
+    is_tapped: AtomicBool,
     shards: [RwLock<HashMap<Topic, Hearers, RandomState>>; SHARDS],
     hasher: RandomState,
 }
@@ -25,7 +29,20 @@ pub struct MemoryBus {
 impl MemoryBus {
     /// A bus that nobody listens to yet.
     pub fn new() -> Self {
-        Self { attached: RwLock::default(), shards: Default::default(), hasher: RandomState::default() }
+        Self {
+            attached: RwLock::default(),
+            taps: RwLock::default(),
+            is_tapped: AtomicBool::new(false),
+            shards: Default::default(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// `hearers`, and whoever hears everything.
+    fn with_taps(&self, hearers: Option<Hearers>) -> Option<Hearers> {
+        let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);
+        let taps = taps.iter().map(|tap| (TAP, Arc::clone(tap)));
+        Some(hearers.iter().flat_map(|hearers| hearers.iter().cloned()).chain(taps).collect())
     }
 
     fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers, RandomState>> {
@@ -47,6 +64,10 @@ impl Bus for MemoryBus {
         let topics = self.shard(&envelope.topic).read().unwrap_or_else(PoisonError::into_inner);
         let hearers = topics.get(&envelope.topic).cloned();
         drop(topics);
+        let hearers = match self.is_tapped.load(Ordering::Relaxed) {
+            false => hearers,
+            true => self.with_taps(hearers),
+        };
         if let Some(hearers) = hearers {
             deliver(hearers, Arc::new(envelope));
         }
@@ -87,7 +108,15 @@ impl Bus for MemoryBus {
             *hearers = hearers.iter().filter(|(id, _)| *id != listener).cloned().collect();
         }
     }
+
+    fn tap(&self, listener: Arc<dyn Listener>) {
+        self.taps.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.is_tapped.store(true, Ordering::Relaxed);
+    }
 }
+
+/// What taps are called among hearers. No attached listener has this number.
+const TAP: ListenerId = ListenerId(u32::MAX);
 
 /// Topics are spread over this many locks, so that cores that publish at the same time rarely meet.
 const SHARDS: usize = 32;
@@ -147,7 +176,7 @@ mod tests {
 
     fn signal(topic: &Topic, name: &str) -> Envelope {
         let signal = Signal { name: name.into(), value: RawValue::NULL.to_owned().into() };
-        Envelope { topic: topic.clone(), except: None, event: Event::Signal(signal) }
+        Envelope::new(topic.clone(), Event::Signal(signal))
     }
 
     fn name(envelope: &Envelope) -> String {

@@ -2,8 +2,7 @@
 //!
 //! | module | port |
 //! |---|---|
-//! | [`store`] | [`Store`](crate::ports::Store): forgets everything when it is dropped |
-//! | `webhooks` | [`Webhooks`](crate::webhooks::Webhooks), in the same store |
+//! | [`store`] | [`Store`](crate::ports::Store) and [`Webhooks`](crate::webhooks::Webhooks): forgets everything when it is dropped |
 //! | [`bus`] | [`Bus`](crate::ports::Bus): also the production bus of a single node |
 //! | [`leases`] | [`Leases`](crate::ports::Leases): follow tokio's clock, so a paused one works |
 //! | [`clock`] | [`Clock`](crate::ports::Clock): the system's, and one that is set by hand |
@@ -14,7 +13,6 @@ pub mod bus;
 pub mod clock;
 pub mod leases;
 pub mod store;
-mod webhooks;
 
 pub use audience::{RecordingAudience, Seating};
 pub use bus::MemoryBus;

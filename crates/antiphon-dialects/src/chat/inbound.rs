@@ -4,7 +4,7 @@
 //! compares with the key.
 
 use antiphon_core::actor::Claim;
-use antiphon_core::command::Command;
+use antiphon_core::command::{Command, Once};
 use antiphon_core::dialect::{Args, Inbound};
 use antiphon_core::ids::{AgentId, PersonId};
 use antiphon_core::presence::Status;
@@ -47,6 +47,7 @@ struct MessagePayload {
     agent_id: String,
     message: String,
     user_id: Option<String>,
+    client_message_id: Option<String>,
 }
 
 /// `chat:typing`.
@@ -67,8 +68,7 @@ struct PresencePayload {
 
 const AGENT_NEEDED: &str =
     "This event needs an object with agentId as text; userId is optional, and text if present.";
-const MESSAGE_NEEDED: &str =
-    "This event needs an object with agentId and message as text; userId is optional, and text if present.";
+const MESSAGE_NEEDED: &str = "This event needs an object with agentId and message as text; userId and clientMessageId are optional, and text if present.";
 const TYPING_NEEDED: &str = "This event needs an object with agentId as text and isTyping as true or false; \
      userId is optional, and text if present.";
 const PRESENCE_NEEDED: &str = "This event needs an object; userId is optional, and text if present.";
@@ -99,6 +99,7 @@ fn message(args: &Args) -> Result<Command, Refusal> {
         agent: AgentId::parse(&payload.agent_id)?,
         person: claim(payload.user_id)?,
         text: payload.message,
+        once: payload.client_message_id.as_deref().map(Once::parse).transpose()?,
     })
 }
 
@@ -209,6 +210,23 @@ mod tests {
         assert!(is_invalid("chat:message", r#"[{"message":"Hi"}]"#));
         assert!(is_invalid("chat:typing", r#"[{"agentId":"luna"}]"#));
         assert!(is_invalid("chat:typing", r#"[{"agentId":"luna","isTyping":"true"}]"#));
+    }
+
+    #[test]
+    fn a_client_may_name_its_message() {
+        let name = |value: &str| {
+            let json = format!(r#"[{{"agentId":"luna","message":"Hi","clientMessageId":{value}}}]"#);
+            match said("chat:message", &json) {
+                Inbound::Command(Command::PostMessage { once, .. }) => Ok(once.map(|once| once.key)),
+                Inbound::Refused(refusal) => Err(refusal.code),
+                other => panic!("{json} became {other:?}"),
+            }
+        };
+        assert_eq!(name(r#""m-1""#), Ok(Some("m-1".into())));
+        assert_eq!(name("null"), Ok(None));
+        for wrong in [r#""""#.to_owned(), format!("{:?}", "x".repeat(129)), "7".into(), "[]".into()] {
+            assert_eq!(name(&wrong), Err(Code::Invalid), "{wrong}");
+        }
     }
 
     #[test]

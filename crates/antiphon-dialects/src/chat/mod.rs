@@ -69,12 +69,16 @@ impl Dialect for Chat {
         reply::reply(event, outcome, at, out);
     }
 
+    fn dismissed(&self, why: &Refusal, at: Timestamp, out: &mut Out) {
+        reply::dismissed(why, at, out);
+    }
+
     fn outbound(&self, event: &Event, out: &mut Out) {
         outbound::outbound(event, out);
     }
 }
 
-/// The API key in `auth.token`. No token, `null` and the empty text are no credential; anything but text is a bad one.
+/// What is in `auth.token`: an API key, or a token that stands for one. No token, `null` and the empty text are no credential; anything but text is a bad one.
 fn credential(auth: Option<&str>) -> Result<Credential, Refusal> {
     let missing = || Refusal::new(Code::Unauthenticated, "Please connect with an API key in auth.token.");
     // Text that is not JSON carries no token either.
@@ -82,7 +86,7 @@ fn credential(auth: Option<&str>) -> Result<Credential, Refusal> {
     match auth.get("token") {
         None | Some(Value::Null) => Err(missing()),
         Some(Value::String(key)) if key.is_empty() => Err(missing()),
-        Some(Value::String(key)) => Ok(Credential::ApiKey(key.clone())),
+        Some(Value::String(key)) => Ok(Credential::Bearer(key.clone())),
         Some(_) => Err(Refusal::new(Code::BadCredential, "The API key in auth.token must be text.")),
     }
 }
@@ -116,7 +120,7 @@ mod tests {
             messages_per_month: None,
             agents: None,
         };
-        Actor { principal, plan: Arc::new(plan) }
+        Actor::new(principal, Arc::new(plan))
     }
 
     #[test]
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn only_text_in_the_token_is_a_key() {
         let code = |auth| credential(auth).err().map(|refusal| refusal.code);
-        assert!(credential(Some(r#"{"token":"k","other":1}"#)) == Ok(Credential::ApiKey("k".into())));
+        assert!(credential(Some(r#"{"token":"k","other":1}"#)) == Ok(Credential::Bearer("k".into())));
         for missing in [None, Some("{}"), Some(r#"{"token":null}"#), Some(r#"{"token":""}"#), Some("[\"k\"]")]
         {
             assert_eq!(code(missing), Some(Code::Unauthenticated), "{missing:?}");

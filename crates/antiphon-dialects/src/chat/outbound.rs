@@ -41,7 +41,7 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         Event::AgentDeleted { agent } => out.emit("agent:deleted", &AgentDeleted { agent_id: agent }),
         Event::NoticeSent { notice, at } => notification(notice, *at, out),
         // Not said in this API.
-        Event::Signal(_) => {}
+        Event::Signal(_) | Event::Revoked(_) => {}
     }
 }
 

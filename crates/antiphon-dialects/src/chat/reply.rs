@@ -1,7 +1,8 @@
 //! What the asking client is told about its event.
 //!
 //! The documented way is silence when it worked and `chat:error` when it did not. Acks are not documented, but a client that
-//! asks for one gets one: `{"ok":true}`, with `id` and `seq` of a message that was stored, or `{"ok":false,"error":…}`.
+//! asks for one gets one: `{"ok":true}`, with `id` and `seq` of a message that was stored
+//! (and `duplicate` when that was earlier), or `{"ok":false,"error":…}`.
 
 use antiphon_core::command::Outcome;
 use antiphon_core::dialect::Out;
@@ -19,9 +20,16 @@ pub(super) fn reply(event: &str, outcome: &Result<Outcome, Refusal>, at: Timesta
     }
 }
 
+/// Says why the connection is let go.
+pub(super) fn dismissed(why: &Refusal, at: Timestamp, out: &mut Out) {
+    outbound::error(problem("", why), at, out);
+}
+
 fn done(outcome: &Outcome, out: &mut Out) {
     match outcome {
-        Outcome::Posted { id, seq, .. } => out.ack(&Posted { ok: true, id: *id, seq: *seq }),
+        Outcome::Posted { id, seq, duplicate, .. } => {
+            out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
+        }
         Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
     }
 }
@@ -37,7 +45,8 @@ fn failed(event: &str, refusal: &Refusal, at: Timestamp, out: &mut Out) {
     out.ack(&Failed { ok: false, error: problem });
 }
 
-/// The documented code and text of a refusal; `FORBIDDEN` and `RATE_LIMITED` are ours.
+/// The documented code and text of a refusal; `FORBIDDEN`, `UNAUTHORIZED`, `RATE_LIMITED`, `CONFLICT` and `UNAVAILABLE` are
+/// ours.
 fn problem<'a>(event: &str, refusal: &'a Refusal) -> Problem<'a> {
     let message = refusal.message.as_ref();
     let (code, message, details) = match refusal.code {
@@ -48,7 +57,12 @@ fn problem<'a>(event: &str, refusal: &'a Refusal) -> Problem<'a> {
         Code::RateLimited { retry_after } => {
             ("RATE_LIMITED", message, Some(Details::Rate { retry_after_ms: retry_after }))
         }
-        Code::Forbidden | Code::Unauthenticated | Code::BadCredential => ("FORBIDDEN", message, None),
+        Code::Unavailable { retry_after } => {
+            ("UNAVAILABLE", message, Some(Details::Rate { retry_after_ms: retry_after }))
+        }
+        Code::Conflict => ("CONFLICT", message, None),
+        Code::Forbidden => ("FORBIDDEN", message, None),
+        Code::Unauthenticated | Code::BadCredential => ("UNAUTHORIZED", message, None),
         Code::Invalid | Code::TooLarge => (failure_code(event), message, None),
         Code::Internal => (failure_code(event), failure_text(event), None),
     };
@@ -73,6 +87,8 @@ struct Posted {
     ok: bool,
     id: MessageId,
     seq: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
 }
 
 #[derive(Serialize)]
@@ -123,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_no_longer_counts_is_forbidden() {
+    fn a_credential_that_no_longer_counts_is_unauthorized() {
         for code in [Code::Unauthenticated, Code::BadCredential] {
             let (events, _) = told("chat:message", Refusal::new(code, "The key was revoked."));
             assert_eq!(
                 events,
-                [r#"chat:error {"code":"FORBIDDEN","message":"The key was revoked.","timestamp":5}"#]
+                [r#"chat:error {"code":"UNAUTHORIZED","message":"The key was revoked.","timestamp":5}"#]
             );
         }
     }

@@ -8,6 +8,7 @@ use antiphon_core::conversation::{Message, Party};
 use antiphon_core::event::{Chunk, Event, Reply, Signal};
 use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
 use antiphon_core::notices::{Notice, NoticeAction, NoticeKind};
+use antiphon_core::ports::{Revocation, Revoked};
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::{Code, Refusal};
 use serde_json::value::RawValue;
@@ -17,10 +18,12 @@ pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
 /// What can come of a command, by name.
 pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
-    let posted = Outcome::Posted { id: question_id(), conversation: conversation(), seq: 41 };
+    let posted =
+        |duplicate| Outcome::Posted { id: question_id(), conversation: conversation(), seq: 41, duplicate };
     let done = [
         ("done", Ok(Outcome::Done)),
-        ("posted", Ok(posted)),
+        ("posted", Ok(posted(false))),
+        ("posted-before", Ok(posted(true))),
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
     ];
     done.into_iter().chain(refusals().into_iter().map(|(name, refusal)| (name, Err(refusal)))).collect()
@@ -37,6 +40,8 @@ pub(crate) fn refusals() -> Vec<(&'static str, Refusal)> {
         Refusal::new(Code::RateLimited { retry_after: 1_500 }, "That was a little too fast."),
         Refusal::new(Code::OverQuota { current: 100, limit: 100 }, "Monthly message limit reached (100)"),
         Refusal::new(Code::TooLarge, "A message has at most 32,768 bytes."),
+        Refusal::new(Code::Conflict, "This key was used for another message."),
+        Refusal::new(Code::Unavailable { retry_after: 2_000 }, "Messages cannot be stored right now."),
         Refusal::internal(),
     ];
     refusals.into_iter().map(|refusal| (code_name(&refusal.code), refusal)).collect()
@@ -53,6 +58,8 @@ fn code_name(code: &Code) -> &'static str {
         Code::RateLimited { .. } => "rate-limited",
         Code::OverQuota { .. } => "over-quota",
         Code::TooLarge => "too-large",
+        Code::Conflict => "conflict",
+        Code::Unavailable { .. } => "unavailable",
         Code::Internal => "internal",
     }
 }
@@ -80,6 +87,7 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         name: "weather".into(),
         value: RawValue::from_string("{\"rain\":true}".into()).expect("valid JSON").into(),
     };
+    let revocation = Revocation { what: Revoked::Person(ada()), at: NOW, until: NOW };
     vec![
         ("message-posted", Event::MessagePosted(question())),
         ("agent-message-posted", Event::MessagePosted(unasked)),
@@ -124,6 +132,7 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
             notice(NoticeKind::Success, "Export finished", "Your conversations are ready.", None),
         ),
         ("signal", Event::Signal(signal)),
+        ("revoked", Event::Revoked(revocation)),
     ]
 }
 
@@ -142,11 +151,12 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::AgentDeleted { .. } => "AgentDeleted",
         Event::NoticeSent { .. } => "NoticeSent",
         Event::Signal(_) => "Signal",
+        Event::Revoked(_) => "Revoked",
     }
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 12] = [
+pub(crate) const KINDS: [&str; 13] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
@@ -159,6 +169,7 @@ pub(crate) const KINDS: [&str; 12] = [
     "AgentDeleted",
     "NoticeSent",
     "Signal",
+    "Revoked",
 ];
 
 /// The agent.

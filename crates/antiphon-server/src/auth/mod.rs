@@ -11,15 +11,14 @@ mod rate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_core::actor::{Actor, KeyHash, Plan, Principal};
+use antiphon_core::actor::{Actor, Holder, Plan, Principal, Proof, SecretHash};
 use antiphon_core::dialect::Credential;
 use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
 use self::rate::Rates;
 
-/// The plan of people whose own plan does not exist.
-pub(crate) const FALLBACK_PLAN: &str = "free";
+pub(crate) use antiphon_core::actor::FALLBACK_PLAN;
 
 /// How long a key that was looked up is taken for known: also how long a removed one still works.
 const REMEMBER: Duration = Duration::from_secs(2);
@@ -30,7 +29,7 @@ const REMEMBERED: u64 = 100_000;
 /// Lets people in.
 pub(crate) struct Doorkeeper {
     store: Arc<dyn Store>,
-    known: moka::sync::Cache<KeyHash, Arc<Actor>>,
+    known: moka::sync::Cache<SecretHash, Arc<Actor>>,
     guest: Arc<Actor>,
     rates: Rates,
 }
@@ -46,7 +45,7 @@ impl Doorkeeper {
         Self {
             store,
             known: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
-            guest: Arc::new(Actor { principal: Principal::Guest, plan: Arc::new(plan) }),
+            guest: Arc::new(Actor::new(Principal::Guest, Arc::new(plan))),
             rates: Rates::default(),
         }
     }
@@ -55,7 +54,7 @@ impl Doorkeeper {
     pub(crate) async fn admit(&self, credential: &Credential) -> Result<Arc<Actor>, Refusal> {
         let actor = match credential {
             Credential::None => return Ok(self.guest.clone()),
-            Credential::ApiKey(key) => self.by_key(key).await.map_err(|fault| {
+            Credential::Bearer(key) => self.by_key(key).await.map_err(|fault| {
                 tracing::error!(error = &fault as &dyn std::error::Error, "a key could not be looked up");
                 Refusal::internal()
             })?,
@@ -77,7 +76,11 @@ impl Doorkeeper {
         if let Some(actor) = self.known.get(&hash) {
             return Ok(Some(actor));
         }
-        let Some(person) = self.store.person_by_key(&hash).await? else { return Ok(None) };
+        let key =
+            self.store.key(&hash).await?.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none());
+        let Some(key) = key else { return Ok(None) };
+        let Holder::Person(person) = &key.holder else { return Ok(None) };
+        let Some(person) = self.store.person(person).await? else { return Ok(None) };
         let plan = match self.store.plan(&person.plan).await? {
             Some(plan) => plan,
             None => self
@@ -86,7 +89,8 @@ impl Doorkeeper {
                 .await?
                 .ok_or_else(|| Fault::new("neither the person's plan nor the fallback plan exists"))?,
         };
-        let actor = Arc::new(Actor { principal: Principal::Person(person.id), plan: Arc::new(plan) });
+        let actor = Actor::new(Principal::Person(person.id), Arc::new(plan));
+        let actor = Arc::new(Actor { proof: Proof::Key(key.id), ..actor });
         self.known.insert(hash, actor.clone());
         Ok(Some(actor))
     }

@@ -136,7 +136,10 @@ impl Core {
         for group in room.groups.borrow().iter() {
             for frame in self.render(group.voice, &envelope.event) {
                 let Some((last, others)) = group.members.split_last() else { continue };
-                let hears = |member: &Member| except.is_none_or(|id| id.slot != member.slot);
+                let hears = |member: &Member| {
+                    except.is_none_or(|id| id.slot != member.slot)
+                        && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
+                };
                 for member in others.iter().filter(|member| hears(member)) {
                     member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope);
                 }
@@ -144,6 +147,32 @@ impl Core {
                 if hears(last) {
                     last.connection.push_event(self, frame, delivery, group.voice, envelope);
                 }
+            }
+        }
+        if envelope.event.closes_its_topic() {
+            self.clear(&room);
+        }
+    }
+
+    /// Whether the socket in this slot listens to `topic`.
+    fn sits(&self, slot: u32, topic: &Topic) -> bool {
+        let sockets = self.sockets.borrow();
+        let Some(socket) = sockets.get(slot as usize) else { return false };
+        socket.seats.borrow().iter().any(|seat| seat.room.topic == *topic)
+    }
+
+    /// Everybody leaves `room`.
+    fn clear(&self, room: &Rc<Room>) {
+        let slots: Vec<u32> = room
+            .groups
+            .borrow()
+            .iter()
+            .flat_map(|group| group.members.iter().map(|member| member.slot))
+            .collect();
+        for slot in slots {
+            let id = self.sockets.borrow().get(slot as usize).map(|socket| socket.id());
+            if let Some(id) = id {
+                self.leave(id, &room.topic);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use antiphon_core::actor::Caller;
 use antiphon_core::dialect::{Args, Inbound, Out};
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::refusal::{Code, Refusal};
+use antiphon_core::refusal::Refusal;
 use antiphon_wire::socket::{Encoded, Event, Incoming};
 use bytes::Bytes;
 
@@ -226,16 +226,7 @@ fn acknowledge(
 
 /// The ack of a refusal for which a dialect has no words of its own.
 fn plain_refusal(refusal: &Refusal) -> String {
-    let code = match refusal.code {
-        Code::Invalid => "invalid",
-        Code::Unauthenticated | Code::BadCredential => "unauthenticated",
-        Code::Forbidden => "forbidden",
-        Code::NotFound => "not_found",
-        Code::RateLimited { .. } => "rate_limited",
-        Code::OverQuota { .. } => "over_quota",
-        Code::TooLarge => "too_large",
-        Code::Internal => "internal",
-    };
+    let code = refusal.code.name();
     serde_json::json!({"ok": false, "error": {"code": code, "message": refusal.message}}).to_string()
 }
 

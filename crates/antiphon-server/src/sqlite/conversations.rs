@@ -1,8 +1,8 @@
-//! Which statements a message needs: its position, its text, what it counts against and what it moves.
+//! Which statements a message needs: its position, its text, its key, what it counts against and what it moves.
 
 use antiphon_core::conversation::{Message, Party};
 use antiphon_core::ids::{ConversationId, PersonId, Timestamp};
-use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage};
+use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage, RequestKey};
 use antiphon_core::refusal::Fault;
 use async_trait::async_trait;
 use rusqlite::types::FromSqlError;
@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::agents::{put_relation, relation};
+use super::requests::is_kept;
 use super::rows::{agent_id, conversation_id, count, message_id, person_id};
 
 #[async_trait]
@@ -59,6 +60,12 @@ impl Conversations for SqliteStore {
 
 /// Within the writer's transaction, so that everything here happens or nothing.
 fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended> {
+    if let Some(first) = new.once.as_ref().map(|key| said(connection, key, new.at)).transpose()?.flatten() {
+        return Ok(match new.repeats(&first) {
+            true => Appended::Repeated { message: first },
+            false => Appended::Reused,
+        });
+    }
     if let Some(quota) = new.quota {
         let current = sent(connection, &new.person, quota.month)?;
         if let Some(limit) = quota.limit.filter(|limit| current >= *limit) {
@@ -78,6 +85,9 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
         at: new.at,
     };
     insert(connection, &message)?;
+    if let Some(key) = &new.once {
+        remember(connection, key, &message)?;
+    }
 
     let mut relation = relation(connection, &message.agent, &message.person)?;
     if let Some(delta) = new.moves {
@@ -85,6 +95,35 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
         put_relation(connection, &message.agent, &message.person, &relation)?;
     }
     Ok(Appended::Stored { message, relation })
+}
+
+/// What was stored under this key, if that is not too long ago.
+fn said(connection: &Connection, key: &RequestKey, now: Timestamp) -> rusqlite::Result<Option<Message>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, messages.conversation, messages.seq, agent, person, author, text, messages.at, message_keys.at
+         FROM message_keys JOIN messages
+             ON messages.conversation = message_keys.conversation AND messages.seq = message_keys.seq
+         WHERE principal = ?1 AND key = ?2",
+    )?;
+    let said = statement.query_row([&key.principal, &key.key], |row| Ok((message(row)?, row.get(8)?)));
+    Ok(said.optional()?.filter(|(_, at)| is_kept(*at, now)).map(|(message, _)| message))
+}
+
+fn remember(connection: &Connection, key: &RequestKey, message: &Message) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO message_keys (principal, key, conversation, seq, at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (principal, key) DO UPDATE SET
+             conversation = excluded.conversation, seq = excluded.seq, at = excluded.at",
+    )?;
+    let columns = params![
+        key.principal,
+        key.key,
+        message.conversation.0.as_bytes(),
+        // It came out of an INTEGER column just now, so it fits.
+        message.seq as i64,
+        message.at.0,
+    ];
+    statement.execute(columns).map(drop)
 }
 
 fn sent(connection: &Connection, person: &PersonId, month: i32) -> rusqlite::Result<u64> {

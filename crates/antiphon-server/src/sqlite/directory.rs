@@ -116,7 +116,7 @@ impl Directory {
 }
 
 /// The schema that this version writes.
-const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 /// After how many pages of log SQLite folds it into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -125,10 +125,14 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 const WRITER_CACHE_KIBIBYTES: i64 = 16 * 1024;
 
 /// More prepared statements than all of our modules have together.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
-fn migrations() -> Result<Vec<Migration>, refinery::Error> {
-    Ok(vec![Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?])
+/// Every step from nothing to [`SCHEMA`], in order. What a released version has run is never changed.
+pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
+    Ok(vec![
+        Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?,
+        Migration::unapplied("V2__credentials", include_str!("migrations/V2__credentials.sql"))?,
+    ])
 }
 
 /// Which schema the database has; 0 when it is empty.

@@ -6,7 +6,8 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `agents`, `conversations` | which statements each noun needs |
+//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations` | which statements each noun needs |
+//! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
 //! The file is in WAL mode, so readers and the writer do not wait for each other. A write is answered after its commit has
@@ -16,11 +17,16 @@ mod agents;
 mod conversations;
 mod directory;
 mod failure;
+mod keys;
+mod logins;
 mod people;
 mod readers;
+mod requests;
+mod revocations;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! Which statements people, their keys, their plans and their usage need.
+//! Which statements people, their plans and their usage need.
 
-use antiphon_core::actor::{ApiKey, KeyHash, Person, Plan};
+use antiphon_core::actor::{Person, Plan};
 use antiphon_core::ids::{PersonId, Timestamp};
 use antiphon_core::ports::People;
 use antiphon_core::refusal::Fault;
@@ -8,18 +8,19 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::rows::{count, counted, person_id};
+use super::rows::{count, counted, from_texts, person_id, texts};
 
 #[async_trait]
 impl People for SqliteStore {
     async fn put_person(&self, person: &Person) -> Result<(), Fault> {
-        let Person { id, plan, created_at } = person.clone();
+        let Person { id, plan, roles, created_at } = person.clone();
         self.write("storing a person", move |connection| {
             let mut statement = connection.prepare_cached(
-                "INSERT INTO people (id, plan, created_at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (id) DO UPDATE SET plan = excluded.plan, created_at = excluded.created_at",
+                "INSERT INTO people (id, plan, roles, created_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET
+                     plan = excluded.plan, roles = excluded.roles, created_at = excluded.created_at",
             )?;
-            statement.execute(params![id.as_str(), plan, created_at.0]).map(drop)
+            statement.execute(params![id.as_str(), plan, from_texts(&roles)?, created_at.0]).map(drop)
         })
         .await
     }
@@ -28,8 +29,20 @@ impl People for SqliteStore {
         let id = id.clone();
         self.read("reading a person", move |connection| {
             let mut statement =
-                connection.prepare_cached("SELECT id, plan, created_at FROM people WHERE id = ?1")?;
+                connection.prepare_cached("SELECT id, plan, roles, created_at FROM people WHERE id = ?1")?;
             statement.query_row([id.as_str()], person).optional()
+        })
+        .await
+    }
+
+    async fn people(&self, after: Option<&PersonId>, limit: u32) -> Result<Vec<Person>, Fault> {
+        // No id is empty, so all of them come after the empty text.
+        let after = after.map_or_else(String::new, PersonId::to_string);
+        self.read("listing people", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, plan, roles, created_at FROM people WHERE id > ?1 ORDER BY id LIMIT ?2",
+            )?;
+            statement.query_map(params![after, limit], person)?.collect()
         })
         .await
     }
@@ -61,32 +74,6 @@ impl People for SqliteStore {
         .await
     }
 
-    async fn put_key(&self, key: &ApiKey) -> Result<(), Fault> {
-        let ApiKey { hash, prefix, person, created_at } = key.clone();
-        self.write("storing an API key", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO api_keys (hash, prefix, person, created_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hash) DO UPDATE SET
-                     prefix = excluded.prefix, person = excluded.person, created_at = excluded.created_at",
-            )?;
-            statement.execute(params![hash.0, prefix, person.as_str(), created_at.0]).map(drop)
-        })
-        .await
-    }
-
-    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault> {
-        let hash = *hash;
-        self.read("reading whose an API key is", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT people.id, people.plan, people.created_at
-                 FROM api_keys JOIN people ON people.id = api_keys.person
-                 WHERE api_keys.hash = ?1",
-            )?;
-            statement.query_row([hash.0], person).optional()
-        })
-        .await
-    }
-
     async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
         let person = person.clone();
         self.read("reading what a person has used", move |connection| {
@@ -101,7 +88,12 @@ impl People for SqliteStore {
 }
 
 fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
-    Ok(Person { id: person_id(row, 0)?, plan: row.get(1)?, created_at: Timestamp(row.get(2)?) })
+    Ok(Person {
+        id: person_id(row, 0)?,
+        plan: row.get(1)?,
+        roles: texts(row, 2)?,
+        created_at: Timestamp(row.get(3)?),
+    })
 }
 
 fn plan(row: &Row<'_>) -> rusqlite::Result<Plan> {

@@ -1,6 +1,7 @@
 //! How columns become ids and numbers.
 
-use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId};
+use antiphon_core::actor::SecretHash;
+use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId};
 use antiphon_core::refusal::Refusal;
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
@@ -14,6 +15,27 @@ pub(super) fn person_id(row: &Row<'_>, column: usize) -> Result<PersonId> {
 /// An agent's id in this column.
 pub(super) fn agent_id(row: &Row<'_>, column: usize) -> Result<AgentId> {
     named(row, column, AgentId::parse)
+}
+
+/// A key's public name in this column.
+pub(super) fn key_id(row: &Row<'_>, column: usize) -> Result<KeyId> {
+    named(row, column, KeyId::parse)
+}
+
+/// The hash of a secret in this column.
+pub(super) fn secret_hash(row: &Row<'_>, column: usize) -> Result<SecretHash> {
+    Ok(SecretHash(row.get(column)?))
+}
+
+/// A list of texts in this column, as [`from_texts`] wrote it.
+pub(super) fn texts(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+}
+
+/// A list of texts as a column has it.
+pub(super) fn from_texts(texts: &[String]) -> Result<String> {
+    serde_json::to_string(texts).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 /// A message's id in this column.

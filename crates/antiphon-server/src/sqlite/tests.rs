@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use antiphon_core::actor::{ApiKey, KeyHash, Person, Plan};
+use antiphon_core::actor::{ApiKey, Holder, Person, Plan, SecretHash};
 use antiphon_core::agents::RelationDelta;
 use antiphon_core::contract;
 use antiphon_core::conversation::Party;
-use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
-use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage, People, Quota};
+use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use antiphon_core::ports::{Appended, Committed, Conversations, Keys, NewMessage, People, Quota};
 use antiphon_core::refusal::Fault;
 use futures_util::future::join_all;
 use rusqlite::{Connection, ErrorCode, ffi};
@@ -59,11 +59,19 @@ async fn it_keeps_the_contract_with_one_place_in_its_queue_and_one_write_per_com
 #[tokio::test]
 async fn everything_is_found_again_after_a_restart() {
     let directory = TempDir::new().unwrap();
-    let (ada, key) = (person("ada"), KeyHash([7; 32]));
+    let (ada, key) = (person("ada"), SecretHash([7; 32]));
     let store = open(directory.path(), patient());
     store.put_person(&ada).await.unwrap();
-    let api_key =
-        ApiKey { hash: key, prefix: "ant_".into(), person: ada.id.clone(), created_at: Timestamp(1) };
+    let api_key = ApiKey {
+        id: KeyId::parse("cda_0f3a9c12").unwrap(),
+        hash: key,
+        holder: Holder::Person(ada.id.clone()),
+        dialects: Some(vec!["chat".into()]),
+        plan: None,
+        created_at: Timestamp(1),
+        expires_at: None,
+        revoked_at: None,
+    };
     store.put_key(&api_key).await.unwrap();
     let moves = Some(RelationDelta { trust: 0.25, ..RelationDelta::default() });
     let quota = Some(Quota { month: 3, limit: Some(10) });
@@ -71,7 +79,8 @@ async fn everything_is_found_again_after_a_restart() {
     drop(store);
 
     let store = open(directory.path(), patient());
-    assert_eq!(store.person_by_key(&key).await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.person(&ada.id).await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.key(&key).await.unwrap(), Some(api_key));
     assert_eq!(store.messages_sent(&ada.id, 3).await.unwrap(), 1);
     let Appended::Stored { message: first, relation } = stored else { panic!("{stored:?} is not stored") };
     assert_eq!(store.recent(first.conversation, 10).await.unwrap(), [first]);
@@ -140,7 +149,7 @@ async fn a_commit_that_fails_stores_nothing_and_tells_everybody() {
     let dangling = spawn_write(&store, |connection| {
         connection.pragma_update(None, "defer_foreign_keys", true)?;
         connection.execute(
-            "INSERT INTO api_keys (hash, prefix, person, created_at) VALUES (x'00', '', 'nobody', 0)",
+            "INSERT INTO api_keys (hash, id, person, created_at) VALUES (x'00', 'stray', 'nobody', 0)",
             [],
         )?;
         Ok(())
@@ -383,7 +392,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
                  VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')";
     stranger.execute(newer, []).unwrap();
     let refused = SqliteStore::open(directory.path(), patient()).err().unwrap().to_string();
-    assert!(refused.contains("written by a newer Antiphon: its schema is 7, this one knows 1"), "{refused}");
+    assert!(refused.contains("written by a newer Antiphon: its schema is 7, this one knows 2"), "{refused}");
     assert!(refused.contains("antiphon.db"), "{refused}");
 
     stranger.execute("DELETE FROM refinery_schema_history WHERE version = 7", []).unwrap();
@@ -511,7 +520,12 @@ fn stranger(directory: &TempDir) -> Connection {
 }
 
 fn person(id: &str) -> Person {
-    Person { id: PersonId::parse(id).unwrap(), plan: "free".into(), created_at: Timestamp(1) }
+    Person {
+        id: PersonId::parse(id).unwrap(),
+        plan: "free".into(),
+        roles: vec!["admin".into()],
+        created_at: Timestamp(1),
+    }
 }
 
 fn message(text: &str) -> NewMessage {
@@ -526,6 +540,7 @@ fn message(text: &str) -> NewMessage {
         at: Timestamp(1),
         quota: None,
         moves: None,
+        once: None,
     }
 }
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon_core::actor::{ApiKey, KeyHash, Person, Plan};
+use antiphon_core::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
-use antiphon_core::ids::{AgentId, ConversationId, PersonId};
+use antiphon_core::ids::{AgentId, ConversationId, KeyId, PersonId, Timestamp};
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{Agents, Appended, Committed, Conversations, NewMessage, People};
+use antiphon_core::ports::{
+    Agents, Appended, Begun, Committed, Conversations, Keys, Logins, NewMessage, People, RequestKey,
+    Requests, Revocation, Revocations, Upkeep,
+};
 use antiphon_core::refusal::Fault;
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
@@ -57,20 +60,116 @@ impl People for Brittle {
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
         self.read()?.person(id).await
     }
+    async fn people(&self, after: Option<&PersonId>, limit: u32) -> Result<Vec<Person>, Fault> {
+        self.read()?.people(after, limit).await
+    }
     async fn put_plan(&self, plan: &Plan) -> Result<(), Fault> {
         self.write()?.put_plan(plan).await
     }
     async fn plan(&self, name: &str) -> Result<Option<Plan>, Fault> {
         self.read()?.plan(name).await
     }
+    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
+        self.read()?.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Keys for Brittle {
     async fn put_key(&self, key: &ApiKey) -> Result<(), Fault> {
         self.write()?.put_key(key).await
     }
-    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault> {
-        self.read()?.person_by_key(hash).await
+    async fn key(&self, hash: &SecretHash) -> Result<Option<ApiKey>, Fault> {
+        self.read()?.key(hash).await
     }
-    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
-        self.read()?.messages_sent(person, month).await
+    async fn key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Fault> {
+        self.read()?.key_by_id(id).await
+    }
+    async fn keys(&self, after: Option<&KeyId>, limit: u32) -> Result<Vec<ApiKey>, Fault> {
+        self.read()?.keys(after, limit).await
+    }
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<Option<ApiKey>, Fault> {
+        self.write()?.revoke_key(id, at).await
+    }
+}
+
+#[async_trait]
+impl Logins for Brittle {
+    async fn put_password(&self, person: &PersonId, phc: &str) -> Result<(), Fault> {
+        self.write()?.put_password(person, phc).await
+    }
+    async fn password(&self, person: &PersonId) -> Result<Option<String>, Fault> {
+        self.read()?.password(person).await
+    }
+    async fn link_wallet(&self, address: &str, person: &PersonId) -> Result<(), Fault> {
+        self.write()?.link_wallet(address, person).await
+    }
+    async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
+        self.read()?.person_by_wallet(address).await
+    }
+    async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault> {
+        self.write()?.put_nonce(nonce, expires).await
+    }
+    async fn take_nonce(&self, nonce: &SecretHash, now: Timestamp) -> Result<bool, Fault> {
+        self.write()?.take_nonce(nonce, now).await
+    }
+    async fn put_session(&self, session: &Session) -> Result<(), Fault> {
+        self.write()?.put_session(session).await
+    }
+    async fn session(&self, hash: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.read()?.session(hash).await
+    }
+    async fn session_by_refresh(&self, refresh: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.read()?.session_by_refresh(refresh).await
+    }
+    async fn rotate_session(
+        &self,
+        refresh: &SecretHash,
+        next: &Session,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
+        self.write()?.rotate_session(refresh, next, now).await
+    }
+    async fn end_session(&self, hash: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.write()?.end_session(hash).await
+    }
+}
+
+#[async_trait]
+impl Revocations for Brittle {
+    async fn revoke(&self, revocation: &Revocation) -> Result<u64, Fault> {
+        self.write()?.revoke(revocation).await
+    }
+    async fn revocations(&self, after: u64, limit: u32) -> Result<Vec<(u64, Revocation)>, Fault> {
+        self.read()?.revocations(after, limit).await
+    }
+    async fn is_revoked(
+        &self,
+        proof: &Proof,
+        principal: &Principal,
+        issued_at: Timestamp,
+    ) -> Result<bool, Fault> {
+        self.read()?.is_revoked(proof, principal, issued_at).await
+    }
+}
+
+#[async_trait]
+impl Requests for Brittle {
+    async fn begin(&self, key: &RequestKey, fingerprint: &[u8; 32], now: Timestamp) -> Result<Begun, Fault> {
+        self.write()?.begin(key, fingerprint, now).await
+    }
+    async fn finish(&self, key: &RequestKey, answer: &str) -> Result<(), Fault> {
+        self.write()?.finish(key, answer).await
+    }
+    async fn abandon(&self, key: &RequestKey) -> Result<(), Fault> {
+        self.write()?.abandon(key).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Brittle {
+    async fn forget(&self, now: Timestamp) -> Result<u64, Fault> {
+        self.write()?.forget(now).await
     }
 }
 

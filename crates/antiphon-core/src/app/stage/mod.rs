@@ -67,7 +67,8 @@ impl Stage {
         let clock = Arc::new(ManualClock::at(NOON));
         let audience = Arc::new(RecordingAudience::new());
         for name in ["ada", "bob"] {
-            let person = Person { id: person(name), plan: "free".into(), created_at: NOON };
+            let person =
+                Person { id: person(name), plan: "free".into(), roles: Vec::new(), created_at: NOON };
             store.inner.put_person(&person).await.unwrap();
         }
         for (name, owner) in [("luna", "ada"), ("mia", "ada"), ("rex", "bob")] {
@@ -87,6 +88,7 @@ impl Stage {
             talk("rex", "bob"),
             talk("nobody", "ada"),
             Topic::Named("place".into()),
+            Topic::Nodes,
         ] {
             bus.listen(listener, &topic);
         }
@@ -126,7 +128,7 @@ impl Stage {
     }
 
     pub(crate) fn principal(&self, principal: Principal, slot: u32) -> Caller {
-        let actor = Arc::new(Actor { principal, plan: Arc::new(self.plan.clone()) });
+        let actor = Arc::new(Actor::new(principal, Arc::new(self.plan.clone())));
         Caller { actor, connection: Some(connection(slot)) }
     }
 
@@ -205,7 +207,7 @@ pub(crate) fn talk(agent: &str, name: &str) -> Topic {
 }
 
 pub(crate) fn post_to(agent: &str, text: &str) -> Command {
-    Command::PostMessage { agent: agent_id(agent), person: Claim::NONE, text: text.into() }
+    Command::PostMessage { agent: agent_id(agent), person: Claim::NONE, text: text.into(), once: None }
 }
 
 /// An event in a few words.
@@ -228,6 +230,7 @@ pub(crate) fn short(event: &Event) -> String {
         Event::AgentDeleted { agent } => write!(line, "deleted {agent}"),
         Event::NoticeSent { notice, .. } => write!(line, "notice {}", notice.title),
         Event::Signal(signal) => write!(line, "signal {} {}", signal.name, signal.value),
+        Event::Revoked(revocation) => write!(line, "revoked {:?}", revocation.what),
     };
     written.expect("a string takes everything");
     line

@@ -7,13 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::actor::{ApiKey, KeyHash, Person, Plan};
+use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation};
 use crate::app::lock;
 use crate::conversation::Message;
-use crate::ids::{AgentId, ConversationId, PersonId};
+use crate::ids::{AgentId, ConversationId, KeyId, PersonId, Timestamp};
 use crate::memory::{MemoryLeases, MemoryStore};
-use crate::ports::{Agents, Appended, Committed, Conversations, Leases, NewMessage, People};
+use crate::ports::{
+    Agents, Appended, Begun, Committed, Conversations, Keys, Leases, Logins, NewMessage, People, RequestKey,
+    Requests, Revocation, Revocations, Upkeep,
+};
 use crate::refusal::Fault;
 
 /// A port that counts its calls, and fails or dawdles when told to.
@@ -88,6 +91,10 @@ impl People for Shaky<MemoryStore> {
         self.called()?;
         self.inner.person(id).await
     }
+    async fn people(&self, after: Option<&PersonId>, limit: u32) -> Result<Vec<Person>, Fault> {
+        self.called()?;
+        self.inner.people(after, limit).await
+    }
     async fn put_plan(&self, plan: &Plan) -> Result<(), Fault> {
         self.called()?;
         self.inner.put_plan(plan).await
@@ -96,17 +103,131 @@ impl People for Shaky<MemoryStore> {
         self.called()?;
         self.inner.plan(name).await
     }
+    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Keys for Shaky<MemoryStore> {
     async fn put_key(&self, key: &ApiKey) -> Result<(), Fault> {
         self.called()?;
         self.inner.put_key(key).await
     }
-    async fn person_by_key(&self, hash: &KeyHash) -> Result<Option<Person>, Fault> {
+    async fn key(&self, hash: &SecretHash) -> Result<Option<ApiKey>, Fault> {
         self.called()?;
-        self.inner.person_by_key(hash).await
+        self.inner.key(hash).await
     }
-    async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
+    async fn key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Fault> {
         self.called()?;
-        self.inner.messages_sent(person, month).await
+        self.inner.key_by_id(id).await
+    }
+    async fn keys(&self, after: Option<&KeyId>, limit: u32) -> Result<Vec<ApiKey>, Fault> {
+        self.called()?;
+        self.inner.keys(after, limit).await
+    }
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<Option<ApiKey>, Fault> {
+        self.called()?;
+        self.inner.revoke_key(id, at).await
+    }
+}
+
+#[async_trait]
+impl Logins for Shaky<MemoryStore> {
+    async fn put_password(&self, person: &PersonId, phc: &str) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_password(person, phc).await
+    }
+    async fn password(&self, person: &PersonId) -> Result<Option<String>, Fault> {
+        self.called()?;
+        self.inner.password(person).await
+    }
+    async fn link_wallet(&self, address: &str, person: &PersonId) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.link_wallet(address, person).await
+    }
+    async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
+        self.called()?;
+        self.inner.person_by_wallet(address).await
+    }
+    async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_nonce(nonce, expires).await
+    }
+    async fn take_nonce(&self, nonce: &SecretHash, now: Timestamp) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.take_nonce(nonce, now).await
+    }
+    async fn put_session(&self, session: &Session) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_session(session).await
+    }
+    async fn session(&self, hash: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.called()?;
+        self.inner.session(hash).await
+    }
+    async fn session_by_refresh(&self, refresh: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.called()?;
+        self.inner.session_by_refresh(refresh).await
+    }
+    async fn rotate_session(
+        &self,
+        refresh: &SecretHash,
+        next: &Session,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.rotate_session(refresh, next, now).await
+    }
+    async fn end_session(&self, hash: &SecretHash) -> Result<Option<Session>, Fault> {
+        self.called()?;
+        self.inner.end_session(hash).await
+    }
+}
+
+#[async_trait]
+impl Revocations for Shaky<MemoryStore> {
+    async fn revoke(&self, revocation: &Revocation) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.revoke(revocation).await
+    }
+    async fn revocations(&self, after: u64, limit: u32) -> Result<Vec<(u64, Revocation)>, Fault> {
+        self.called()?;
+        self.inner.revocations(after, limit).await
+    }
+    async fn is_revoked(
+        &self,
+        proof: &Proof,
+        principal: &Principal,
+        issued_at: Timestamp,
+    ) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.is_revoked(proof, principal, issued_at).await
+    }
+}
+
+#[async_trait]
+impl Requests for Shaky<MemoryStore> {
+    async fn begin(&self, key: &RequestKey, fingerprint: &[u8; 32], now: Timestamp) -> Result<Begun, Fault> {
+        self.called()?;
+        self.inner.begin(key, fingerprint, now).await
+    }
+    async fn finish(&self, key: &RequestKey, answer: &str) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.finish(key, answer).await
+    }
+    async fn abandon(&self, key: &RequestKey) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.abandon(key).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Shaky<MemoryStore> {
+    async fn forget(&self, now: Timestamp) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.forget(now).await
     }
 }
 

@@ -50,6 +50,8 @@ impl Dialect for Probe {
 
     fn reply(&self, _event: &str, _outcome: &Result<Outcome, Refusal>, _at: Timestamp, _out: &mut Out) {}
 
+    fn dismissed(&self, _why: &Refusal, _at: Timestamp, _out: &mut Out) {}
+
     fn outbound(&self, event: &Event, out: &mut Out) {
         if let Event::Signal(signal) = event {
             assert_ne!(&*signal.name, "panic", "as the test asked");

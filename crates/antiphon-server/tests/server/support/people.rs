@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_core::actor::{ApiKey, KeyHash, Person, Plan};
+use antiphon_core::actor::{ApiKey, Holder, Person, Plan, SecretHash};
 use antiphon_core::agents::Agent;
-use antiphon_core::ids::{AgentId, PersonId, Timestamp};
+use antiphon_core::ids::{AgentId, KeyId, PersonId, Timestamp};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::Store;
 use antiphon_server::config::{Config, Listener, Mount};
@@ -77,14 +77,20 @@ pub(crate) async fn add_person(store: &dyn Store, name: &str, plan: &str, key: &
     let id = person(name);
     let created_at = Timestamp(0);
     store
-        .put_person(&Person { id: id.clone(), plan: plan.into(), created_at })
+        .put_person(&Person { id: id.clone(), plan: plan.into(), roles: Vec::new(), created_at })
         .await
         .expect("a person is stored");
-    let hash = KeyHash(Sha256::digest(key.as_bytes()).into());
-    store
-        .put_key(&ApiKey { hash, prefix: String::new(), person: id, created_at })
-        .await
-        .expect("a key is stored");
+    let api_key = ApiKey {
+        id: KeyId::parse(&format!("key-of-{name}")).expect("a plain id"),
+        hash: SecretHash(Sha256::digest(key.as_bytes()).into()),
+        holder: Holder::Person(id),
+        dialects: None,
+        plan: None,
+        created_at,
+        expires_at: None,
+        revoked_at: None,
+    };
+    store.put_key(&api_key).await.expect("a key is stored");
 }
 
 pub(crate) async fn add_agent(store: &dyn Store, name: &str, owner: &str) {

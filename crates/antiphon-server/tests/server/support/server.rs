@@ -135,8 +135,5 @@ pub(crate) fn operator() -> Caller {
         messages_per_month: None,
         agents: None,
     };
-    Caller {
-        actor: Arc::new(Actor { principal: Principal::Operator, plan: Arc::new(plan) }),
-        connection: None,
-    }
+    Caller { actor: Arc::new(Actor::new(Principal::Operator, Arc::new(plan))), connection: None }
 }
