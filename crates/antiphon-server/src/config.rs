@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::models;
+use crate::{models, outbound};
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub store: Store,
     /// Who answers.
     pub model: models::Settings,
+    /// Connections that the server opens itself.
+    pub outbound: outbound::Settings,
     /// Plans to create or replace at start-up, by name.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,

@@ -10,6 +10,7 @@
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | `auth` | credentials → actor |
+//! | [`outbound`] | the one place that opens connections to the outside |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
@@ -26,6 +27,7 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+pub mod outbound;
 mod seed;
 mod session;
 mod shared;
