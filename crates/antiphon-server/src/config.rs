@@ -11,7 +11,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::{models, outbound};
+use crate::{models, outbound, webhooks};
+
+mod secret;
+
+pub use secret::Secret;
 
 /// The whole configuration of one server process.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,6 +34,11 @@ pub struct Config {
     pub model: models::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
+    /// How webhooks are delivered.
+    pub webhooks: webhooks::Settings,
+    /// Other servers that are told what happens here.
+    #[serde(rename = "webhook")]
+    pub endpoints: Vec<webhooks::EndpointSettings>,
     /// Plans to create or replace at start-up, by name.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,
@@ -251,7 +260,7 @@ impl Config {
                 );
             }
         }
-        Ok(())
+        webhooks::check(&self.webhooks, &self.endpoints, &self.outbound)
     }
 
     /// The drain time of a graceful stop.

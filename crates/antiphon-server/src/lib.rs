@@ -11,6 +11,7 @@
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | `auth` | credentials → actor |
 //! | [`outbound`] | the one place that opens connections to the outside |
+//! | [`webhooks`] | telling other servers what happens here |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
@@ -34,6 +35,7 @@ mod shared;
 pub mod sqlite;
 pub mod telemetry;
 mod transport;
+pub mod webhooks;
 mod wheel;
 pub mod wiring;
 

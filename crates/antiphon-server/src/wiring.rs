@@ -11,8 +11,10 @@ use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
@@ -20,8 +22,10 @@ use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
+use crate::outbound::Outbound;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
+use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
@@ -40,6 +44,8 @@ pub struct Extras {
     pub model: Option<Arc<dyn Model>>,
     /// Remembers in place of the configured store.
     pub store: Option<Arc<dyn Store>>,
+    /// Remembers what webhooks need, if `store` is given: the same store, behind its other port.
+    pub webhooks: Option<Arc<dyn WebhookStore>>,
 }
 
 impl Extras {
@@ -68,14 +74,23 @@ pub struct Running {
     served: Vec<Served>,
     threads: Vec<JoinHandle<()>>,
     housekeeping: tokio::task::JoinHandle<()>,
+    telling: Option<Telling>,
     drain: Duration,
+}
+
+/// Webhooks at work.
+struct Telling {
+    webhooks: Arc<Webhooks>,
+    /// Told after the last connection is closed, because closing is news too.
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
-    let store = match extras.store {
-        Some(store) => store,
+    let (store, webhook_store) = match extras.store {
+        Some(store) => (store, extras.webhooks),
         None => open_store(&config)?,
     };
     let clock = Arc::new(SystemClock);
@@ -105,6 +120,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let webhooks = make_webhooks(&config, &app, webhook_store, outbound).await?;
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);
@@ -140,6 +157,10 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         extras.demo,
     ));
     let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
+    let telling = webhooks.map(|webhooks| {
+        let (stop, stopped) = watch::channel(false);
+        Telling { task: tokio::spawn(webhooks.clone().run(stopped)), webhooks, stop }
+    });
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);
@@ -149,14 +170,46 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let ports = ports.take().unwrap_or_default();
         threads.push(spawn_core(index, shared.clone(), ports)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, telling, drain: config.drain() })
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// A store, behind both of its ports.
+type Stores = (Arc<dyn Store>, Option<Arc<dyn WebhookStore>>);
+
+fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
-        return Ok(Arc::new(MemoryStore::new()));
+        let store = Arc::new(MemoryStore::new());
+        return Ok((store.clone(), Some(store)));
     }
-    Ok(Arc::new(open_sqlite(config)?))
+    let store = Arc::new(open_sqlite(config)?);
+    Ok((store.clone(), Some(store)))
+}
+
+/// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.
+async fn make_webhooks(
+    config: &Config,
+    app: &App,
+    store: Option<Arc<dyn WebhookStore>>,
+    outbound: Arc<Outbound>,
+) -> anyhow::Result<Option<Arc<Webhooks>>> {
+    if config.endpoints.is_empty() {
+        // What is said while nobody is to be told is not told later.
+        if let Some(store) = store {
+            store.follow_messages(false).await?;
+        }
+        return Ok(None);
+    }
+    let store = store.context("webhooks need a store that remembers them")?;
+    let ports = webhooks::Ports {
+        store,
+        leases: app.ports().leases.clone(),
+        clock: app.ports().clock.clone(),
+        outbound,
+    };
+    let webhooks = Webhooks::new(&config.webhooks, &config.endpoints, ports)?;
+    app.ports().bus.tap(webhooks.listener());
+    webhooks.begin().await.context("webhooks")?;
+    Ok(Some(webhooks))
 }
 
 /// Opens the embedded database of `config`.
@@ -216,6 +269,11 @@ impl Running {
         &self.shared.app
     }
 
+    /// The webhooks, if any are configured.
+    pub fn webhooks(&self) -> Option<&Arc<Webhooks>> {
+        self.telling.as_ref().map(|telling| &telling.webhooks)
+    }
+
     /// The counters.
     pub fn counters(&self) -> Reading {
         self.shared.counters.read()
@@ -258,6 +316,10 @@ impl Running {
             }
         }
         let _ = self.housekeeping.await;
+        if let Some(telling) = self.telling {
+            telling.stop.send_replace(true);
+            let _ = telling.task.await;
+        }
     }
 }
 

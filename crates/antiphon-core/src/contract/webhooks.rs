@@ -118,12 +118,18 @@ async fn whatever_is_not_due_says_when_it_will_be(store: &impl Webhooks) {
 }
 
 async fn dead_letters_are_listed_in_pages_and_come_back_to_life(store: &impl Webhooks) {
-    let text = Announcement { payload: r#"{"of":"ada-1","text":"日本語 \" 👩‍🚀""#.into(), ..about("ada", 1, &["left"]) };
+    let text = Announcement {
+        payload: r#"{"of":"ada-1","text":"日本語 \" 👩‍🚀""#.into(),
+        ..about("ada", 1, &["left"])
+    };
     let batch = [text, about("ada", 2, &["left"]), about("bob", 3, &["right"])];
     store.announce(&batch).await.unwrap();
     for endpoint in ["left", "left", "right"] {
         let letter = letters(store, endpoint, after(9)).await.remove(0);
-        store.settle(letter.id, Delivered::Dead { why: format!("no {}", letter.id) }, after(9)).await.unwrap();
+        store
+            .settle(letter.id, Delivered::Dead { why: format!("no {}", letter.id) }, after(9))
+            .await
+            .unwrap();
     }
     let dead = store.dead(None, 10).await.unwrap();
     let seen: Vec<_> = dead.iter().map(|letter| (&*letter.announcement, &*letter.endpoint)).collect();
@@ -207,10 +213,8 @@ async fn messages_are_followed_from_when_it_began<S: Conversations + Webhooks>(s
 }
 
 async fn who_came_and_did_not_go_is_known(store: &impl Webhooks) {
-    let presence = |name: &str, number, here| Announcement {
-        about: About::Presence(here),
-        ..about(name, number, &[])
-    };
+    let presence =
+        |name: &str, number, here| Announcement { about: About::Presence(here), ..about(name, number, &[]) };
     let batch = [presence("eve", 1, true), presence("ada", 2, true), presence("bob", 3, true)];
     store.announce(&batch).await.unwrap();
     store.announce(&[presence("eve", 4, false), presence("ada", 5, true)]).await.unwrap();

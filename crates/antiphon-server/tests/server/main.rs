@@ -13,6 +13,7 @@
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
+//! | [`webhooks`] | other servers are told what happens: signed, in order, and nothing lost |
 //! | [`tls`] | all of it behind TLS |
 
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
@@ -29,4 +30,5 @@ mod stop;
 mod support;
 mod tls;
 mod upgrade;
+mod webhooks;
 mod websocket;

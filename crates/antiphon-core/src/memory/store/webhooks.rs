@@ -79,10 +79,8 @@ impl Desk {
             delivery.is_about(endpoint, announcement.person.as_ref())
                 && matches!(delivery.state, State::Waiting | State::Due { holds: true, .. })
         });
-        let state =
-            if holder { State::Waiting } else { State::Due { at: announcement.at, holds: true } };
-        let number =
-            self.numbers.entry((endpoint.to_owned(), announcement.person.clone())).or_default();
+        let state = if holder { State::Waiting } else { State::Due { at: announcement.at, holds: true } };
+        let number = self.numbers.entry((endpoint.to_owned(), announcement.person.clone())).or_default();
         *number += 1;
         self.last_id += 1;
         let delivery = Delivery {
@@ -97,9 +95,10 @@ impl Desk {
 
     /// The first of those that wait behind a delivery that holds nothing any more is due.
     fn promote(&mut self, endpoint: &str, person: Option<&PersonId>, now: Timestamp) {
-        let next = self.deliveries.values_mut().find(|delivery| {
-            delivery.is_about(endpoint, person) && matches!(delivery.state, State::Waiting)
-        });
+        let next = self
+            .deliveries
+            .values_mut()
+            .find(|delivery| delivery.is_about(endpoint, person) && matches!(delivery.state, State::Waiting));
         if let Some(next) = next {
             next.state = State::Due { at: now, holds: true };
         }
@@ -130,7 +129,11 @@ impl Announcements for MemoryStore {
                 About::Nothing => {}
                 About::Presence(here) => {
                     if let Some(person) = announcement.person.clone() {
-                        if here { desk.present.insert(person) } else { desk.present.remove(&person) };
+                        if here {
+                            desk.present.insert(person)
+                        } else {
+                            desk.present.remove(&person)
+                        };
                     }
                 }
                 About::Message(conversation, seq) => match desk.note_message(conversation, seq) {
@@ -301,7 +304,8 @@ impl Deliveries for MemoryStore {
         let mut contents = self.contents();
         let deliveries = &mut contents.desk.deliveries;
         let before = deliveries.len();
-        deliveries.retain(|_, delivery| !matches!(delivery.state, State::Dead { at, .. } if at < died_before));
+        deliveries
+            .retain(|_, delivery| !matches!(delivery.state, State::Dead { at, .. } if at < died_before));
         let forgotten = before - deliveries.len();
         let mut given_up = 0;
         let mut freed = Vec::new();

@@ -9,6 +9,7 @@ use antiphon_core::app::App;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Dialect;
 use antiphon_server::config::Config;
+use antiphon_server::webhooks::Webhooks;
 use antiphon_server::wiring::{self, Extras, Running};
 use antiphon_server::{Reading, conformance};
 
@@ -75,6 +76,11 @@ impl Server {
 
     pub(crate) fn app(&self) -> &Arc<App> {
         self.running().app()
+    }
+
+    /// The webhooks, which must be configured.
+    pub(crate) fn webhooks(&self) -> &Arc<Webhooks> {
+        self.running().webhooks().expect("webhooks are configured")
     }
 
     pub(crate) fn counters(&self) -> Reading {
