@@ -348,8 +348,19 @@ async fn move_in(config: &Config) {
     store.close().await.expect("it closes");
 }
 
+/// The real binary, killed when it is dropped.
+struct Binary(Child);
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The real binary with this configuration, and where it listens.
-fn spawn(file: &Path) -> (Child, Door) {
+fn spawn(file: &Path) -> (Binary, Door) {
     let mut child = Process::new(env!("CARGO_BIN_EXE_antiphon"))
         .args(["serve", "--announce", "json", "--config"])
         .arg(file)
@@ -363,7 +374,7 @@ fn spawn(file: &Path) -> (Child, Door) {
     let mount = &ready["mounts"][0];
     let address = mount["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
     let path = mount["path"].as_str().expect("a path").to_owned();
-    (child, Door { address, path, tls: None, receive_buffer: None })
+    (Binary(child), Door { address, path, tls: None, receive_buffer: None })
 }
 
 #[tokio::test]
@@ -393,7 +404,7 @@ async fn a_server_that_is_killed_loses_no_message_and_no_number() {
     for round in 0..ROUNDS {
         // The endpoint flaps as well.
         receiver.answer(&[500, 200, 500, 503, 200, 500]);
-        let (mut child, door) = spawn(&file);
+        let (binary, door) = spawn(&file);
         let mut client = Client::connect(&door, Transport::Websocket, r#"{"token":"ada-key"}"#).await;
         for number in 0..EACH {
             let text = format!("{round}-{number}");
@@ -401,11 +412,10 @@ async fn a_server_that_is_killed_loses_no_message_and_no_number() {
             acked.insert(text);
         }
         // In the middle of answers and deliveries.
-        child.kill().expect("it can be killed");
-        child.wait().expect("it is gone");
+        drop(binary);
     }
     receiver.answer(&[]);
-    let (mut child, door) = spawn(&file);
+    let (binary, door) = spawn(&file);
     let mut client = Client::connect(&door, Transport::Websocket, r#"{"token":"ada-key"}"#).await;
     post(&mut client, "the end").await;
     acked.insert("the end".into());
@@ -427,8 +437,7 @@ async fn a_server_that_is_killed_loses_no_message_and_no_number() {
             break;
         }
     }
-    child.kill().expect("it can be killed");
-    child.wait().expect("it is gone");
+    drop(binary);
 
     assert_eq!(told.keys().copied().collect::<Vec<_>>(), (1..=highest).collect::<Vec<_>>());
     let said = |delivery: &&Delivery| delivery.body["data"]["author"] == "person";
