@@ -222,7 +222,8 @@ mod tests {
     fn the_table_of_who_may_do_what_where() {
         let conversation = ConversationId::direct(&agent_of("ada").id, &person("ada"));
         let none: &[Action] = &[];
-        let table: [(Topic, Option<&str>, &[Action], &[Action], &[Action]); 12] = [
+        type Row<'a> = (Topic, Option<&'a str>, &'a [Action], &'a [Action], &'a [Action]);
+        let table: [Row<'_>; 12] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
             (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
             (Topic::Person(person("ada")), Some("ada"), &[Listen, Appear], &[Listen, Notify, Relay], none),

@@ -4,6 +4,10 @@
 #[allow(dead_code)]
 mod support;
 
+use std::sync::Arc;
+
+use antiphon_core::access::{self, Action, Place};
+use antiphon_core::actor::{Actor, Plan, Principal};
 use antiphon_core::agents::{AgentChange, Relation};
 use antiphon_core::conversation::{Message, Party};
 use antiphon_core::dialect::{Args, Dialect, Inbound, Out};
@@ -48,6 +52,7 @@ proptest! {
                 prop_assert!(is_json(data.as_bytes()));
             }
             let mut out = Out::default();
+            dialect.dismissed(&refusal, Timestamp(at), &mut out);
             dialect.reply(&name, &Err(refusal), Timestamp(at), &mut out);
             check(&out);
         }
@@ -69,6 +74,24 @@ proptest! {
             dialect.outbound(&event, &mut first);
             dialect.outbound(&event, &mut second);
             prop_assert_eq!(reference::said(&first), reference::said(&second));
+        }
+    }
+}
+
+#[test]
+fn a_fresh_connection_is_seated_only_where_it_may_listen() {
+    let plan =
+        Plan { name: "free".into(), connections_per_minute: None, messages_per_month: None, agents: None };
+    let plan = Arc::new(plan);
+    let service = Principal::Service("shop".into());
+    for principal in [Principal::Person(samples::ada()), service, Principal::Operator, Principal::Guest] {
+        let actor = Actor::new(principal, plan.clone());
+        for (dialect, topic) in dialects()
+            .iter()
+            .flat_map(|dialect| dialect.seats(&actor).into_iter().map(move |topic| (dialect, topic)))
+        {
+            let allowed = access::may(&actor, Action::Listen, Place::of(&topic));
+            assert!(allowed.is_ok(), "{} seats {:?} at {topic:?}", dialect.name(), actor.principal);
         }
     }
 }

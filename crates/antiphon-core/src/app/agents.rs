@@ -19,6 +19,8 @@ impl App {
     ) -> Result<Outcome, Trouble> {
         access::identity(&caller.actor, claim)?;
         let topic = Topic::Agent(agent.clone());
+        // Not while it is being deleted: a seat taken after everybody had left would stay for whoever takes the name next.
+        let _not_edited = self.editing.read().await;
         let found = self.ports.store.agent(agent).await?;
         access::may(&caller.actor, Action::Listen, Place::of_agent(&topic, found.as_ref()))?;
         self.seat(caller, &topic)?;
@@ -44,7 +46,7 @@ impl App {
         let topic = Topic::Agent(agent.id.clone());
         access::may(&caller.actor, Action::Create, Place::of_agent(&topic, Some(agent)))?;
         agent.check()?;
-        let _editing = self.editing.lock().await;
+        let _editing = self.editing.write().await;
         if self.ports.store.agent(&agent.id).await?.is_some() {
             // `put_agent` would replace it, whoever it belongs to.
             return Err(Refusal::invalid("This agent id is taken.").into());
@@ -68,7 +70,7 @@ impl App {
         change: AgentChange,
     ) -> Result<Outcome, Trouble> {
         change.check()?;
-        let _editing = self.editing.lock().await;
+        let _editing = self.editing.write().await;
         let topic = Topic::Agent(agent.clone());
         self.check_change(caller, &topic, &agent).await?;
         if self.ports.store.change_agent(&agent, &change).await?.is_none() {
@@ -79,7 +81,7 @@ impl App {
     }
 
     pub(super) async fn delete_agent(&self, caller: &Caller, agent: AgentId) -> Result<Outcome, Trouble> {
-        let _editing = self.editing.lock().await;
+        let _editing = self.editing.write().await;
         let topic = Topic::Agent(agent.clone());
         self.check_change(caller, &topic, &agent).await?;
         if !self.ports.store.delete_agent(&agent).await? {

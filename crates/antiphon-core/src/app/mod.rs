@@ -5,13 +5,15 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `conversation` | join, leave, post, speak, read |
+//! | `conversation` | join, leave, read |
+//! | `posting` | post, speak |
 //! | `agents` | watch, create, change, delete |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
 
 mod agents;
 mod conversation;
+mod posting;
 mod presence;
 #[cfg(test)]
 pub(crate) mod stage;
@@ -104,8 +106,9 @@ pub struct App {
     assistant: Arc<Assistant>,
     typists: typists::Typists,
     attendance: Mutex<crate::presence::Attendance>,
-    /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits.
-    editing: tokio::sync::Mutex<()>,
+    /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits; and by
+    /// many at once while they begin to watch one.
+    editing: tokio::sync::RwLock<()>,
     /// Whether the last call to the leases failed, so that an outage is two log lines, not thousands.
     leases_failing: AtomicBool,
     forbidden: AtomicU64,
@@ -119,7 +122,7 @@ impl App {
             assistant: Arc::new(Assistant::new(ports.clone(), &settings)),
             typists: typists::Typists::default(),
             attendance: Mutex::default(),
-            editing: tokio::sync::Mutex::default(),
+            editing: tokio::sync::RwLock::default(),
             leases_failing: AtomicBool::new(false),
             forbidden: AtomicU64::new(0),
             ports,

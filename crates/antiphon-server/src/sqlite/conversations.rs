@@ -97,14 +97,16 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
     Ok(Appended::Stored { message, relation })
 }
 
+/// Which message was stored under a key, and when.
+pub(super) const SAID: &str =
+    "SELECT id, messages.conversation, messages.seq, agent, person, author, text, messages.at, message_keys.at
+     FROM message_keys JOIN messages
+         ON messages.conversation = message_keys.conversation AND messages.seq = message_keys.seq
+     WHERE principal = ?1 AND key = ?2";
+
 /// What was stored under this key, if that is not too long ago.
 fn said(connection: &Connection, key: &RequestKey, now: Timestamp) -> rusqlite::Result<Option<Message>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, messages.conversation, messages.seq, agent, person, author, text, messages.at, message_keys.at
-         FROM message_keys JOIN messages
-             ON messages.conversation = message_keys.conversation AND messages.seq = message_keys.seq
-         WHERE principal = ?1 AND key = ?2",
-    )?;
+    let mut statement = connection.prepare_cached(SAID)?;
     let said = statement.query_row([&key.principal, &key.key], |row| Ok((message(row)?, row.get(8)?)));
     Ok(said.optional()?.filter(|(_, at)| is_kept(*at, now)).map(|(message, _)| message))
 }

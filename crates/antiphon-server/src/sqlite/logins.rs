@@ -48,8 +48,7 @@ impl Logins for SqliteStore {
     async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
         let address = address.to_ascii_lowercase();
         self.read("reading whose a wallet is", move |connection| {
-            let mut statement = connection.prepare_cached("SELECT person FROM wallets WHERE address = ?1")?;
-            statement.query_row([address], |row| person_id(row, 0)).optional()
+            connection.prepare_cached(WALLET)?.query_row([address], |row| person_id(row, 0)).optional()
         })
         .await
     }
@@ -69,9 +68,8 @@ impl Logins for SqliteStore {
     async fn take_nonce(&self, nonce: &SecretHash, now: Timestamp) -> Result<bool, Fault> {
         let nonce = *nonce;
         self.write("using a nonce up", move |connection| {
-            let mut statement =
-                connection.prepare_cached("DELETE FROM nonces WHERE hash = ?1 RETURNING expires")?;
-            let expires: Option<i64> = statement.query_row([nonce.0], |row| row.get(0)).optional()?;
+            let expires: Option<i64> =
+                connection.prepare_cached(NONCE)?.query_row([nonce.0], |row| row.get(0)).optional()?;
             Ok(expires.is_some_and(|expires| now.0 < expires))
         })
         .await
@@ -85,10 +83,7 @@ impl Logins for SqliteStore {
     async fn session(&self, hash: &SecretHash) -> Result<Option<Session>, Fault> {
         let hash = *hash;
         self.read("looking a session up", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT hash, refresh, person, created_at, expires_at, refresh_until FROM sessions WHERE hash = ?1",
-            )?;
-            statement.query_row([hash.0], session).optional()
+            connection.prepare_cached(SESSION)?.query_row([hash.0], session).optional()
         })
         .await
     }
@@ -125,6 +120,20 @@ impl Logins for SqliteStore {
     }
 }
 
+/// How a session is recognised by its token.
+pub(super) const SESSION: &str =
+    "SELECT hash, refresh, person, created_at, expires_at, refresh_until FROM sessions WHERE hash = ?1";
+
+/// How a session is found by the token that renews it.
+pub(super) const RENEWED: &str =
+    "SELECT hash, refresh, person, created_at, expires_at, refresh_until FROM sessions WHERE refresh = ?1";
+
+/// Whose a wallet is.
+pub(super) const WALLET: &str = "SELECT person FROM wallets WHERE address = ?1";
+
+/// Uses a nonce up.
+pub(super) const NONCE: &str = "DELETE FROM nonces WHERE hash = ?1 RETURNING expires";
+
 fn put(connection: &Connection, session: &Session) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO sessions (hash, refresh, person, created_at, expires_at, refresh_until)
@@ -142,10 +151,7 @@ fn put(connection: &Connection, session: &Session) -> rusqlite::Result<()> {
 }
 
 fn renewed_by(connection: &Connection, refresh: SecretHash) -> rusqlite::Result<Option<Session>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hash, refresh, person, created_at, expires_at, refresh_until FROM sessions WHERE refresh = ?1",
-    )?;
-    statement.query_row([refresh.0], session).optional()
+    connection.prepare_cached(RENEWED)?.query_row([refresh.0], session).optional()
 }
 
 fn end(connection: &Connection, hash: SecretHash) -> rusqlite::Result<Option<Session>> {

@@ -46,16 +46,18 @@ pub(super) fn is_kept(at: i64, now: Timestamp) -> bool {
     now.0.saturating_sub(at) < KEYS_KEPT
 }
 
+/// What is known of a request.
+pub(super) const BEFORE: &str =
+    "SELECT fingerprint, answer, begun_at FROM requests WHERE principal = ?1 AND key = ?2";
+
 fn begin(
     connection: &Connection,
     key: &RequestKey,
     fingerprint: [u8; 32],
     now: Timestamp,
 ) -> rusqlite::Result<Begun> {
-    let mut select = connection.prepare_cached(
-        "SELECT fingerprint, answer, begun_at FROM requests WHERE principal = ?1 AND key = ?2",
-    )?;
-    let before = select
+    let before = connection
+        .prepare_cached(BEFORE)?
         .query_row(params![key.principal, key.key], |row| {
             Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?, row.get(2)?))
         })

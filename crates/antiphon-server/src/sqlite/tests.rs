@@ -1,5 +1,7 @@
 //! Does the SQLite store keep the contract, and what was stored, through everything that can happen to a file?
 
+mod credentials;
+
 use std::cell::RefCell;
 use std::error::Error as _;
 use std::fs;

@@ -18,33 +18,29 @@ impl Upkeep for SqliteStore {
     }
 }
 
+/// What throws away what had its time before a moment, so many rows at once.
+pub(super) const OVER: [&str; 3] = [
+    "DELETE FROM nonces WHERE hash IN (SELECT hash FROM nonces WHERE expires <= ?1 LIMIT ?2)",
+    "DELETE FROM sessions WHERE hash IN (
+         SELECT hash FROM sessions WHERE max(expires_at, refresh_until) <= ?1 LIMIT ?2)",
+    "DELETE FROM revocations WHERE position IN (
+         SELECT position FROM revocations WHERE until < ?1 LIMIT ?2)",
+];
+
+/// What throws away what was begun before a moment.
+pub(super) const OLD: [&str; 2] = [
+    "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE begun_at <= ?1 LIMIT ?2)",
+    "DELETE FROM message_keys WHERE (principal, key) IN (
+         SELECT principal, key FROM message_keys WHERE at <= ?1 LIMIT ?2)",
+];
+
 fn forget(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let day_before = now.0.saturating_sub(KEYS_KEPT);
-    let over = [
-        ("DELETE FROM nonces WHERE hash IN (SELECT hash FROM nonces WHERE expires <= ?1 LIMIT ?2)", now.0),
-        (
-            "DELETE FROM sessions WHERE hash IN (
-                 SELECT hash FROM sessions WHERE max(expires_at, refresh_until) <= ?1 LIMIT ?2)",
-            now.0,
-        ),
-        (
-            "DELETE FROM revocations WHERE position IN (
-                 SELECT position FROM revocations WHERE until < ?1 LIMIT ?2)",
-            now.0,
-        ),
-        (
-            "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE begun_at <= ?1 LIMIT ?2)",
-            day_before,
-        ),
-        (
-            "DELETE FROM message_keys WHERE (principal, key) IN (
-                 SELECT principal, key FROM message_keys WHERE at <= ?1 LIMIT ?2)",
-            day_before,
-        ),
-    ];
+    let over = OVER.iter().map(|statement| (statement, now.0));
+    let old = OLD.iter().map(|statement| (statement, day_before));
     let mut forgotten = 0;
-    for (statement, before) in over {
-        forgotten += connection.prepare_cached(statement)?.execute(params![before, AT_ONCE])?;
+    for (statement, moment) in over.chain(old) {
+        forgotten += connection.prepare_cached(statement)?.execute(params![moment, AT_ONCE])?;
     }
     Ok(forgotten as u64)
 }

@@ -19,7 +19,7 @@ use super::script::{Given, Script, Step};
 use crate::support::client::{Client, Event};
 use crate::support::engine::Transport;
 use crate::support::people::{self, add_agent, add_person, add_plan, agent, person};
-use crate::support::server::Server;
+use crate::support::server::{Server, operator};
 
 /// Plays `script` with clients that come over `transport`. `line` is where it is, for whoever has to say why it stopped.
 pub(super) async fn play(script: &Script, transport: Transport, line: &AtomicUsize) -> Result<(), String> {
@@ -127,6 +127,17 @@ impl Stage<'_> {
             Step::Deletes { agent: name } => {
                 self.server.order(Command::DeleteAgent { agent: agent(name) }).await;
                 Ok(())
+            }
+            Step::Creates { agent, owner } => {
+                let agent = Box::new(people::agent_of(agent, owner));
+                self.server.order(Command::CreateAgent { agent }).await;
+                Ok(())
+            }
+            Step::Speaks { agent: agent_name, person: name, text } => {
+                let (agent, person) = (agent(agent_name), person(name));
+                let speak = Command::Speak { agent, person, text: text.clone(), once: None };
+                let said = self.server.app().handle(&operator(), speak).await;
+                said.map(drop).map_err(|refusal| refusal.to_string())
             }
             Step::Notifies { person: name, notice } => {
                 let notice = notice.clone();

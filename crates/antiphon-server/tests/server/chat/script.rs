@@ -53,6 +53,8 @@ pub(super) enum Step {
     Goes { who: String },
     Changes { agent: String, change: AgentChange },
     Deletes { agent: String },
+    Creates { agent: String, owner: String },
+    Speaks { agent: String, person: String, text: String },
     Notifies { person: String, notice: Notice },
     History { agent: String, person: String, lines: Vec<String> },
     Sent { person: String, messages: u64 },
@@ -104,6 +106,16 @@ fn read(script: &mut Script, number: usize, line: &str) -> Result<(), String> {
             Step::Changes { agent: agent.into(), change: typed(change)? }
         }
         ("server", "deletes") => Step::Deletes { agent: rest.into() },
+        ("server", "creates") => {
+            let (agent, of) = word(rest);
+            let owner = of.strip_prefix("of ").ok_or("an agent is somebody's")?;
+            Step::Creates { agent: agent.into(), owner: owner.into() }
+        }
+        ("server", "speaks") => {
+            let (agent, rest) = word(rest);
+            let (person, text) = word(rest);
+            Step::Speaks { agent: agent.into(), person: person.into(), text: typed(text)? }
+        }
         ("server", "notifies") => {
             let (person, notice) = word(rest);
             Step::Notifies { person: person.into(), notice: typed(notice)? }

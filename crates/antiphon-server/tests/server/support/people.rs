@@ -94,7 +94,11 @@ pub(crate) async fn add_person(store: &dyn Store, name: &str, plan: &str, key: &
 }
 
 pub(crate) async fn add_agent(store: &dyn Store, name: &str, owner: &str) {
-    let agent = Agent {
+    store.put_agent(&agent_of(name, owner)).await.expect("an agent is stored");
+}
+
+pub(crate) fn agent_of(name: &str, owner: &str) -> Agent {
+    Agent {
         id: agent(name),
         owner: person(owner),
         name: name.into(),
@@ -104,8 +108,7 @@ pub(crate) async fn add_agent(store: &dyn Store, name: &str, owner: &str) {
         tone: String::new(),
         visibility: "private".into(),
         created_at: Timestamp(0),
-    };
-    store.put_agent(&agent).await.expect("an agent is stored");
+    }
 }
 
 pub(crate) fn person(name: &str) -> PersonId {
