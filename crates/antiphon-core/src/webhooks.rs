@@ -67,7 +67,8 @@ pub trait Deliveries: Send + Sync {
     async fn disabled(&self) -> Result<Vec<(String, Timestamp)>, Fault>;
 
     /// Gives up what was announced before `announced_before` and is still not delivered, and forgets what died before
-    /// `died_before`. Returns how many were given up and how many forgotten.
+    /// `died_before`. Returns how many were given up and how many forgotten; twice 0 when nothing is left. One call takes a
+    /// bounded time, so that others get their turn in between.
     async fn sweep(
         &self,
         announced_before: Timestamp,

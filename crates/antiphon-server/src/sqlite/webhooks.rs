@@ -185,20 +185,25 @@ impl Deliveries for SqliteStore {
         now: Timestamp,
     ) -> Result<(u64, u64), Fault> {
         self.write("clearing webhooks up", move |connection| {
-            let mut statement = connection
-                .prepare_cached("DELETE FROM webhook_deliveries WHERE died_at < ?1 RETURNING announcement")?;
-            let forgotten: Vec<String> =
-                statement.query_map([died_before.0], |row| row.get(0))?.collect::<Result<_>>()?;
+            let mut statement = connection.prepare_cached(
+                "DELETE FROM webhook_deliveries
+                 WHERE id IN (SELECT id FROM webhook_deliveries WHERE died_at < ?1 LIMIT ?2)
+                 RETURNING announcement",
+            )?;
+            let forgotten: Vec<String> = statement
+                .query_map(params![died_before.0, AT_ONCE], |row| row.get(0))?
+                .collect::<Result<_>>()?;
             for announcement in &forgotten {
                 forget(connection, announcement)?;
             }
             let mut statement = connection.prepare_cached(
                 "SELECT deliveries.id FROM webhook_announcements AS announcements
                  JOIN webhook_deliveries AS deliveries ON deliveries.announcement = announcements.id
-                 WHERE announcements.at < ?1 AND deliveries.died_at IS NULL ORDER BY deliveries.id",
+                 WHERE announcements.at < ?1 AND deliveries.died_at IS NULL LIMIT ?2",
             )?;
-            let old: Vec<i64> =
-                statement.query_map([announced_before.0], |row| row.get(0))?.collect::<Result<_>>()?;
+            let old: Vec<i64> = statement
+                .query_map(params![announced_before.0, AT_ONCE], |row| row.get(0))?
+                .collect::<Result<_>>()?;
             for delivery in &old {
                 die(connection, *delivery, "it became too old", now)?;
             }
@@ -207,6 +212,9 @@ impl Deliveries for SqliteStore {
         .await
     }
 }
+
+/// Deliveries that are given up, and those that are forgotten, in one write.
+const AT_ONCE: i64 = 500;
 
 /// Whether the announcement, or what stands in its place already, leaves no hole.
 fn announce(connection: &Connection, announcement: &Announcement) -> Result<bool> {
@@ -450,6 +458,29 @@ mod tests {
         .await;
     }
 
+    #[tokio::test]
+    async fn a_great_deal_that_is_too_old_is_cleared_up_in_short_commits() {
+        let directory = TempDir::new().unwrap();
+        let store = SqliteStore::open(directory.path(), Settings::default()).unwrap();
+        let announcement = |number: i64| Announcement {
+            id: format!("msg_{number}"),
+            kind: "test",
+            person: PersonId::parse(&format!("person-{}", number % 3)).ok(),
+            at: Timestamp(number % 2),
+            payload: "{".into(),
+            endpoints: vec!["left".into()],
+            about: About::Nothing,
+        };
+        let announcements: Vec<_> = (0..1_200).map(announcement).collect();
+        store.announce(&announcements).await.unwrap();
+        for expected in [(500, 0), (100, 500), (0, 100), (0, 0)] {
+            assert_eq!(store.sweep(Timestamp(1), Timestamp(5), Timestamp(4)).await.unwrap(), expected);
+        }
+        // What waited for them goes on, one of each person.
+        let due = store.due("left", Timestamp(9), 1_000).await.unwrap();
+        assert_eq!((due.letters.len(), due.next), (3, None));
+    }
+
     #[test]
     fn the_next_delivery_and_whoever_holds_it_are_found_by_index() {
         let directory = TempDir::new().unwrap();
@@ -469,6 +500,7 @@ mod tests {
                 "SELECT id FROM webhook_deliveries WHERE died_at IS NOT NULL AND id > 7 ORDER BY id LIMIT 9",
                 "webhook_deliveries_dead",
             ),
+            ("SELECT id FROM webhook_deliveries WHERE died_at < 7 LIMIT 9", "webhook_deliveries_by_death (died_at<?"),
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
             let plan: Vec<String> =

@@ -224,16 +224,18 @@ impl Webhooks {
             let before = |age: Duration| {
                 Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
             };
-            let swept =
-                self.ports.store.sweep(before(self.schedule.longest()), before(self.keep_dead), now).await;
-            match swept {
-                Ok((0, 0)) => {}
-                Ok((given_up, forgotten)) => {
-                    tracing::info!(given_up, forgotten, "webhooks: what was too old is cleared up");
-                    self.couriers.iter().for_each(|courier| courier.bell.notify_one());
-                }
-                Err(fault) => {
-                    tracing::error!(fault = causes(&fault), "webhooks: the queue cannot be cleared up")
+            let (old, dead) = (before(self.schedule.longest()), before(self.keep_dead));
+            loop {
+                match self.ports.store.sweep(old, dead, now).await {
+                    Ok((0, 0)) => break,
+                    Ok((given_up, forgotten)) => {
+                        tracing::info!(given_up, forgotten, "webhooks: what was too old is cleared up");
+                        self.couriers.iter().for_each(|courier| courier.bell.notify_one());
+                    }
+                    Err(fault) => {
+                        tracing::error!(fault = causes(&fault), "webhooks: the queue cannot be cleared up");
+                        break;
+                    }
                 }
             }
         }

@@ -57,5 +57,6 @@ CREATE TABLE webhook_deliveries (
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_holding ON webhook_deliveries (endpoint, person, id) WHERE died_at IS NULL AND holds = 1;
 CREATE INDEX webhook_deliveries_dead ON webhook_deliveries (id) WHERE died_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_by_death ON webhook_deliveries (died_at) WHERE died_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_of_announcement ON webhook_deliveries (announcement);
 CREATE INDEX webhook_announcements_by_age ON webhook_announcements (at);
