@@ -53,14 +53,22 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(StatusCode::OK, "The agent.", &AgentView::example())
             .refuses(StatusCode::NOT_FOUND, missing),
         Route::patch("changeAgent", "/v1/agents/{agent}", change)
-            .says(group, "Change an agent", "What is left out stays as it is. Those who watch the agent hear of it.")
+            .says(
+                group,
+                "Change an agent",
+                "What is left out stays as it is. Those who watch the agent hear of it.",
+            )
             .for_backends()
             .segment("agent", "The agent's id.", "luna")
             .takes::<Change>(json!({"tone": "calm"}))
             .gives(StatusCode::OK, "The agent as it is now.", &AgentView::example())
             .refuses(StatusCode::NOT_FOUND, missing),
         Route::delete("deleteAgent", "/v1/agents/{agent}", delete)
-            .says(group, "Remove an agent", "Those who watch the agent hear of it. What was said with it stays.")
+            .says(
+                group,
+                "Remove an agent",
+                "Those who watch the agent hear of it. What was said with it stays.",
+            )
             .for_backends()
             .segment("agent", "The agent's id.", "mia")
             .gives_nothing("It is gone.")
@@ -213,17 +221,8 @@ async fn create(
     let NewAgent { owner, id, name, kind, personality, purpose, tone, visibility } = parse(&errand.text)?;
     let (owner, id) = (PersonId::parse(&owner)?, AgentId::parse(&id)?);
     let created_at = state.shared.now();
-    let agent = Agent {
-        id,
-        owner: owner.clone(),
-        name,
-        kind,
-        personality,
-        purpose,
-        tone,
-        visibility,
-        created_at,
-    };
+    let agent =
+        Agent { id, owner: owner.clone(), name, kind, personality, purpose, tone, visibility, created_at };
     let command = Command::CreateAgent { agent: Box::new(agent.clone()) };
     let ticket = errand.ticket(&backend);
     let answer = |_, _| ready(Answer::json(StatusCode::CREATED, &AgentView::from(agent)));

@@ -109,7 +109,9 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
             let said = cause.rfind(" at line ").map_or(&*cause, |end| &cause[..end]);
             Err(Problem::invalid(sentence(said)))
         }
-        Err(rejection) => Err(Problem::invalid(sentence(&format!("The body is not JSON: {}", cause(&rejection))))),
+        Err(rejection) => {
+            Err(Problem::invalid(sentence(&format!("The body is not JSON: {}", cause(&rejection)))))
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) fn describe(routes: &[Route]) -> OpenApi {
             components = components.schema(name, schema.clone());
         }
     }
-    let tags = GROUPS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
+    let tags =
+        GROUPS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
     let description = "What an app's own backend asks of Antiphon. Bodies are JSON, unknown members are refused, and whatever \
         is refused is answered with `application/problem+json` and a stable `code`.";
     let info = InfoBuilder::new()
@@ -43,7 +44,12 @@ pub(super) fn describe(routes: &[Route]) -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(description))
         .license(Some(License::new("MIT")));
-    OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).tags(Some(tags)).build()
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(paths)
+        .components(Some(components.build()))
+        .tags(Some(tags))
+        .build()
 }
 
 fn bearer(description: &str) -> SecurityScheme {

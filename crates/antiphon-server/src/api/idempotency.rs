@@ -122,7 +122,9 @@ impl FromRequestParts<State> for NoKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
         if parts.headers.contains_key(KEY) {
-            return Err(Problem::invalid("This request takes no Idempotency-Key: its answer is not kept here."));
+            return Err(Problem::invalid(
+                "This request takes no Idempotency-Key: its answer is not kept here.",
+            ));
         }
         Ok(Self)
     }
@@ -164,7 +166,10 @@ where
     match store.begin(&request, &fingerprint, state.shared.now()).await? {
         Begun::New => {}
         Begun::Unfinished if repeatable => {
-            tracing::info!(principal = request.principal, "a request is taken up again whose first try had no end");
+            tracing::info!(
+                principal = request.principal,
+                "a request is taken up again whose first try had no end"
+            );
         }
         Begun::Unfinished => {
             return Err(conflict(
@@ -274,7 +279,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_remembered_as_it_was_given() {
-        for (status, body) in [(StatusCode::OK, r#"{"a":"b c\n"}"#), (StatusCode::NOT_FOUND, ""), (StatusCode::CREATED, "{}")] {
+        for (status, body) in
+            [(StatusCode::OK, r#"{"a":"b c\n"}"#), (StatusCode::NOT_FOUND, ""), (StatusCode::CREATED, "{}")]
+        {
             let answer = Answer { status, body: body.into() };
             assert_eq!(Answer::read(&answer.write()), Some(answer));
         }

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::problem;
 
 /// What the page may do in a browser: show itself.
-pub(super) const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}\
@@ -21,7 +20,8 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:t
 border-bottom:1px solid var(--line)}nav li{margin:.1rem 0}.method{display:inline-block;min-width:4rem;font-weight:700}";
 
 /// How a request looks, before the path.
-const PREPARE: &str = "export ANTIPHON=http://127.0.0.1:3000\nexport ANTIPHON_KEY=svc_…   # antiphon service-key create <name>";
+const PREPARE: &str =
+    "export ANTIPHON=http://127.0.0.1:3000\nexport ANTIPHON_KEY=svc_…   # antiphon service-key create <name>";
 
 /// The methods of a path, in the order in which they are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -265,7 +265,13 @@ fn kind(schema: &Value) -> String {
         let name = escape(name);
         return format!("<a href=\"#shape-{name}\">{name}</a>");
     }
-    let values: Vec<_> = list(&schema["enum"]).map(|value| format!("<code>{}</code>", escape(&value.to_string()))).collect();
+    let choices: Vec<_> =
+        list(&schema["oneOf"]).filter(|choice| choice["type"] != "null").map(kind).collect();
+    if !choices.is_empty() {
+        return choices.join(" or ");
+    }
+    let values: Vec<_> =
+        list(&schema["enum"]).map(|value| format!("<code>{}</code>", escape(&value.to_string()))).collect();
     if !values.is_empty() {
         return values.join(" or ");
     }

@@ -111,7 +111,9 @@ pub(super) async fn carry_out(state: &State, backend: &Backend, order: Order) ->
 /// worked on twice.
 fn name_message(order: &mut Order, ticket: &Ticket, index: usize) {
     let Some(key) = &ticket.key else { return };
-    let (Command::PostMessage { once, .. } | Command::Speak { once, .. }) = &mut order.command else { return };
+    let (Command::PostMessage { once, .. } | Command::Speak { once, .. }) = &mut order.command else {
+        return;
+    };
     if once.is_none() {
         *once = Some(Once { key: message_name(&ticket.principal, key, index) });
     }

@@ -120,10 +120,7 @@ impl Problem {
 
     /// Whether the same request may succeed later without anybody changing it.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self.refusal.code,
-            Code::RateLimited { .. } | Code::Unavailable { .. } | Code::Internal
-        )
+        matches!(self.refusal.code, Code::RateLimited { .. } | Code::Unavailable { .. } | Code::Internal)
     }
 
     /// The status it travels with.
@@ -221,7 +218,8 @@ mod tests {
 
     #[test]
     fn whoever_is_too_early_is_told_when_to_come_back() {
-        let problem = Problem::from(Refusal::new(Code::RateLimited { retry_after: 1_200 }, "Slower, please."));
+        let problem =
+            Problem::from(Refusal::new(Code::RateLimited { retry_after: 1_200 }, "Slower, please."));
         assert!(problem.is_passing());
         let seen = serde_json::to_value(problem.view()).unwrap();
         let expected = serde_json::json!({

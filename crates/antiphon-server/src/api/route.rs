@@ -118,7 +118,14 @@ impl Route {
         self.parameter(ParameterIn::Header, "Idempotency-Key", Type::String, description, "order-4711".into())
     }
 
-    fn parameter(self, place: ParameterIn, name: &str, kind: Type, description: &str, example: Value) -> Self {
+    fn parameter(
+        self,
+        place: ParameterIn,
+        name: &str,
+        kind: Type,
+        description: &str,
+        example: Value,
+    ) -> Self {
         let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
         let parameter = ParameterBuilder::new()
             .name(name)
@@ -194,7 +201,8 @@ fn problem() -> utoipa::openapi::Content {
 
 /// Everything that `routes` serve. Whatever else is asked is refused in the same words everywhere.
 pub(super) fn router(routes: Vec<Route>, state: State) -> Router {
-    let routed = routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    let routed =
+        routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
     routed.fallback(nothing_here).method_not_allowed_fallback(not_so).with_state(state)
 }
 

@@ -50,7 +50,8 @@ pub(super) fn of(kind: &str, id: &str) -> Result<Topic, Refusal> {
             .map_err(|_| Refusal::invalid("A conversation is named by its UUID.")),
         "named" => check_name(id).map(|()| Topic::Named(id.into())),
         _ => {
-            let meant = nearest(kind, KINDS).map_or_else(String::new, |name| format!(" Did you mean `{name}`?"));
+            let meant =
+                nearest(kind, KINDS).map_or_else(String::new, |name| format!(" Did you mean `{name}`?"));
             Err(Refusal::invalid(format!("The kinds of topics are {}.{meant}", KINDS.join(", "))))
         }
     }
@@ -69,7 +70,8 @@ pub(super) fn write(topic: &Topic) -> String {
 }
 
 pub(super) fn routes() -> Vec<Route> {
-    let description = "Relays a named value, unread, to everybody who listens to the topic now. It is not stored.";
+    let description =
+        "Relays a named value, unread, to everybody who listens to the topic now. It is not stored.";
     let to_one = Route::post("publish", "/v1/topics/{kind}/{id}/publish", publish)
         .says("Topics", "Publish to a topic", description)
         .for_backends()
@@ -103,7 +105,7 @@ struct Publication {
     #[serde(alias = "event")]
     name: String,
     /// Any JSON. It is relayed as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Box<RawValue>,
 }
 
@@ -160,14 +162,18 @@ mod tests {
     fn a_topic_is_read_as_it_is_written() {
         let uuid = "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11";
         let conversation = format!("conversation:{uuid}");
-        for text in ["everyone", "person:user-123", "agent:a:b", "named:orders", "named:'; --\"", &conversation] {
+        for text in
+            ["everyone", "person:user-123", "agent:a:b", "named:orders", "named:'; --\"", &conversation]
+        {
             assert_eq!(read(text).map(|topic| write(&topic)).as_deref(), Ok(text));
         }
     }
 
     #[test]
     fn t5_what_is_no_topic_is_refused_and_the_nodes_are_none() {
-        for text in ["", "nodes", "nodes:", "Nodes:x", "person:", "person", "conversation:7", "named:", "persn:ada"] {
+        for text in
+            ["", "nodes", "nodes:", "Nodes:x", "person:", "person", "conversation:7", "named:", "persn:ada"]
+        {
             assert!(read(text).is_err(), "{text}");
         }
         assert!(read("persn:ada").unwrap_err().message.ends_with("Did you mean `person`?"));

@@ -7,7 +7,7 @@ use antiphon_core::ids::{AgentId, PersonId};
 use antiphon_core::notices::{Notice, NoticeAction, NoticeKind};
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::Refusal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -124,7 +124,8 @@ pub(in crate::api) fn private() -> String {
 
 impl Draft for CreateAgent {
     fn command(self, who: &Who<'_>) -> Result<Command, Refusal> {
-        let owner = who.person.ok_or_else(|| Refusal::invalid("The owner of a new agent is named in `as`."))?;
+        let owner =
+            who.person.ok_or_else(|| Refusal::invalid("The owner of a new agent is named in `as`."))?;
         let agent = Agent {
             id: AgentId::parse(&self.id)?,
             owner: owner.clone(),
@@ -190,14 +191,12 @@ pub(super) struct SendNotice {
     /// Whom.
     person: String,
     /// How urgent it is.
-    #[schema(inline)]
     kind: Urgency,
     /// One line.
     title: String,
     /// One or two sentences.
     message: String,
     /// Something to click.
-    #[schema(inline)]
     action: Option<Action>,
 }
 
@@ -246,7 +245,9 @@ pub(in crate::api) fn notice(
             // Apps put it into a link: what runs a script there, or leads away under the looks of a path, is no address.
             let path = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
             if !(url.starts_with("https://") || url.starts_with("http://") || path) {
-                return Err(Refusal::invalid("What a notice leads to is an http or https address, or a path."));
+                return Err(Refusal::invalid(
+                    "What a notice leads to is an http or https address, or a path.",
+                ));
             }
             Some(NoticeAction { label, url })
         }
@@ -271,7 +272,7 @@ pub(super) struct Signal {
     /// What the value is called: 1 to 256 bytes.
     name: String,
     /// Any JSON. It is relayed as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Box<RawValue>,
 }
 
@@ -305,14 +306,14 @@ impl Draft for SetTyping {
 #[serde(deny_unknown_fields)]
 pub(super) struct SetPresence {
     /// Here, away or gone.
-    #[schema(inline)]
     status: Presence,
 }
 
 /// Whether somebody is here.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Presence {
+#[schema(as = PresenceStatus)]
+pub(in crate::api) enum Presence {
     /// Connected.
     Online,
     /// Connected, but looking elsewhere.

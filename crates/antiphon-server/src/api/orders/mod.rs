@@ -12,7 +12,9 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use utoipa::openapi::schema::{ArrayBuilder, Discriminator, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, Discriminator, Object, ObjectBuilder, OneOfBuilder, Schema, Type,
+};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -140,26 +142,32 @@ const fn known<T: Draft>(name: &'static str, example: fn() -> Value) -> Known {
 
 /// Every command, in the order of the document.
 pub(super) const KNOWN: [Known; 14] = [
-    known::<PostMessage>("PostMessage", || {
-        json!({"as": "user-123", "agent": "luna", "text": "Good morning!"})
-    }),
-    known::<Speak>("Speak", || {
-        json!({"agent": "luna", "person": "user-123", "text": "Your order has been shipped."})
-    }),
-    known::<ReadHistory>("ReadHistory", || {
-        json!({"as": "user-123", "agent": "luna", "after": 0, "limit": 50})
-    }),
-    known::<CreateAgent>("CreateAgent", || {
-        json!({"as": "user-123", "id": "nova", "name": "Nova", "tone": "bright"})
-    }),
+    known::<PostMessage>(
+        "PostMessage",
+        || json!({"as": "user-123", "agent": "luna", "text": "Good morning!"}),
+    ),
+    known::<Speak>(
+        "Speak",
+        || json!({"agent": "luna", "person": "user-123", "text": "Your order has been shipped."}),
+    ),
+    known::<ReadHistory>(
+        "ReadHistory",
+        || json!({"as": "user-123", "agent": "luna", "after": 0, "limit": 50}),
+    ),
+    known::<CreateAgent>(
+        "CreateAgent",
+        || json!({"as": "user-123", "id": "nova", "name": "Nova", "tone": "bright"}),
+    ),
     known::<ChangeAgent>("ChangeAgent", || json!({"agent": "luna", "tone": "calm"})),
     known::<DeleteAgent>("DeleteAgent", || json!({"agent": "mia"})),
-    known::<SendNotice>("SendNotice", || {
-        json!({"person": "user-123", "kind": "info", "title": "Maintenance", "message": "Tonight at ten."})
-    }),
-    known::<Signal>("Signal", || {
-        json!({"topic": "named:orders", "name": "order:shipped", "value": {"order": 4711}})
-    }),
+    known::<SendNotice>(
+        "SendNotice",
+        || json!({"person": "user-123", "kind": "info", "title": "Maintenance", "message": "Tonight at ten."}),
+    ),
+    known::<Signal>(
+        "Signal",
+        || json!({"topic": "named:orders", "name": "order:shipped", "value": {"order": 4711}}),
+    ),
     known::<SetTyping>("SetTyping", || json!({"as": "user-123", "agent": "luna", "active": true})),
     known::<SetPresence>("SetPresence", || json!({"as": "user-123", "status": "away"})),
     known::<JoinConversation>("JoinConversation", || json!({"as": "user-123", "agent": "luna"})),

@@ -198,10 +198,7 @@ mod tests {
         let signal = Signal { name: "wave".into(), value: value.into() };
         let (name, json) = line(Topic::Named("place".into()), Event::Signal(signal));
         assert_eq!(name, "Signal");
-        assert_eq!(
-            json,
-            r#"{"topic":"named:place","event":{"name":"wave","value":{"n":1.50,  "m":[]}}}"#
-        );
+        assert_eq!(json, r#"{"topic":"named:place","event":{"name":"wave","value":{"n":1.50,  "m":[]}}}"#);
     }
 
     #[test]

@@ -21,14 +21,21 @@ async fn what_a_backend_has_a_person_say_is_heard_stored_and_answered() {
     let mut client = Client::shop(&server).await;
     let command = json!({"command": "PostMessage", "as": "ada", "agent": "luna", "text": "Good morning"});
     let posted = client.done(&command).await;
-    assert_eq!((&posted["outcome"], &posted["seq"], &posted["duplicate"]), (&json!("posted"), &json!(1), &json!(false)));
+    assert_eq!(
+        (&posted["outcome"], &posted["seq"], &posted["duplicate"]),
+        (&json!("posted"), &json!(1), &json!(false))
+    );
     let heard = listening.event_named("chat:message").await;
     assert_eq!(heard["content"], "Good morning", "{heard}");
     let answer = listening.event_named("chat:message:complete").await;
     assert_eq!(answer["fullContent"], "Good morning", "{answer}");
     let read = client.done(&json!({"command": "ReadHistory", "as": "ada", "agent": "luna"})).await;
-    let texts: Vec<_> =
-        read["messages"].as_array().unwrap().iter().map(|message| (&message["from"], &message["text"])).collect();
+    let texts: Vec<_> = read["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| (&message["from"], &message["text"]))
+        .collect();
     let said = json!("Good morning");
     assert_eq!(texts, [(&json!("person"), &said), (&json!("agent"), &said)]);
     assert_eq!(read["messages"][0]["id"], posted["id"]);
@@ -40,7 +47,8 @@ async fn an_agent_speaks_when_a_backend_has_it_speak_and_not_when_a_person_does(
     let (server, _) = served(|_| {}).await;
     let mut listening = joined(&server).await;
     let mut client = Client::shop(&server).await;
-    let speak = json!({"command": "Speak", "agent": "luna", "person": "ada", "text": "Your order is on its way"});
+    let speak =
+        json!({"command": "Speak", "agent": "luna", "person": "ada", "text": "Your order is on its way"});
     let spoken = client.done(&speak).await;
     assert_eq!(spoken["outcome"], "posted");
     let mut as_ada = speak.clone();
@@ -57,9 +65,7 @@ async fn an_agent_speaks_when_a_backend_has_it_speak_and_not_when_a_person_does(
 async fn t3_a_backend_acts_as_somebody_who_exists_and_they_may_what_they_may() {
     let (server, _) = served(|_| {}).await;
     let mut client = Client::shop(&server).await;
-    let post = |person: Value, agent: &str| {
-        json!({"command": "PostMessage", "as": person, "agent": agent, "text": "hi"})
-    };
+    let post = |person: Value, agent: &str| json!({"command": "PostMessage", "as": person, "agent": agent, "text": "hi"});
     let table = [
         (post(json!("nobody"), "luna"), 404),
         (post(json!("Ada"), "luna"), 404),
@@ -70,7 +76,10 @@ async fn t3_a_backend_acts_as_somebody_who_exists_and_they_may_what_they_may() {
         (json!({"command": "PostMessage", "agent": "luna", "text": "hi"}), 400),
         (json!({"command": "PostMessage", "agent": "luna", "text": "hi", "person": "ada"}), 400),
         (json!({"command": "SetTyping", "agent": "luna", "active": true}), 400),
-        (json!({"command": "SendNotice", "as": "ada", "person": "bob", "kind": "info", "title": "t", "message": "m"}), 403),
+        (
+            json!({"command": "SendNotice", "as": "ada", "person": "bob", "kind": "info", "title": "t", "message": "m"}),
+            403,
+        ),
         (json!({"command": "Signal", "as": "ada", "topic": "everyone", "name": "n", "value": 1}), 403),
         (json!({"command": "DeleteAgent", "as": "bob", "agent": "luna"}), 404),
         (json!({"command": "SetPresence", "as": "ada", "status": "away"}), 400),
@@ -102,7 +111,10 @@ async fn a_list_is_done_in_order_and_each_is_answered_whatever_became_of_the_oth
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results.len(), 7);
     assert_eq!((&results[0]["done"]["seq"], &results[3]["done"]["seq"]), (&json!(1), &json!(2)));
-    assert_eq!((&results[1]["refused"]["status"], &results[1]["refused"]["code"]), (&json!(404), &json!("not_found")));
+    assert_eq!(
+        (&results[1]["refused"]["status"], &results[1]["refused"]["code"]),
+        (&json!(404), &json!("not_found"))
+    );
     assert_eq!(results[2]["refused"]["code"], "invalid");
     assert_eq!(results[4]["done"]["messages"].as_array().unwrap().len(), 2);
     assert_eq!(results[5]["done"]["outcome"], "done");
@@ -128,7 +140,8 @@ async fn a_message_of_a_backend_counts_against_the_month_of_its_person() {
 #[tokio::test]
 async fn those_who_watch_an_agent_hear_what_a_backend_does_to_it_and_nobody_else_does() {
     let (server, _) = served(|_| {}).await;
-    let (mut ada, mut bob) = (ada(&server, Transport::Websocket).await, bob(&server, Transport::Websocket).await);
+    let (mut ada, mut bob) =
+        (ada(&server, Transport::Websocket).await, bob(&server, Transport::Websocket).await);
     let id = ada.ask("agent:subscribe", r#"{"agentId":"luna"}"#).await;
     ada.ack(id).await;
     let mut client = Client::shop(&server).await;

@@ -48,7 +48,8 @@ async fn t32_only_the_key_of_a_backend_opens_the_api_and_only_in_the_header() {
     ] {
         assert_eq!(refused(seen(&client.send(&request).await)).0, 401);
     }
-    let response = client.send(&Request::get("/v1/status").header("Authorization", &format!("bearer {KEY}"))).await;
+    let response =
+        client.send(&Request::get("/v1/status").header("Authorization", &format!("bearer {KEY}"))).await;
     assert_eq!(seen(&response).1["you"], "service:shop");
     assert_eq!(response.header("Set-Cookie"), None);
     server.stop().await;
@@ -73,10 +74,14 @@ async fn t9_a_key_that_is_revoked_opens_nothing_from_then_on() {
 async fn what_is_not_there_is_not_found_in_the_same_words() {
     let (server, _) = served(|_| {}).await;
     let mut client = Client::shop(&server).await;
-    for path in ["/v1", "/v1/", "/v1/nothing", "/v1/people/ada/", "/v1/commands/x", "/v1//status", "/v1/people/"] {
+    for path in
+        ["/v1", "/v1/", "/v1/nothing", "/v1/people/ada/", "/v1/commands/x", "/v1//status", "/v1/people/"]
+    {
         assert_eq!(refused(client.get(path).await), (404, "not_found".into()), "{path}");
     }
-    for path in ["/v1/people/nobody", "/v1/people/nobody/presence", "/v1/agents/nothing", "/v1/keys/cda_nothing"] {
+    for path in
+        ["/v1/people/nobody", "/v1/people/nobody/presence", "/v1/agents/nothing", "/v1/keys/cda_nothing"]
+    {
         assert_eq!(refused(client.get(path).await), (404, "not_found".into()), "{path}");
     }
     // Not there, and not theirs, look the same.
@@ -98,11 +103,31 @@ async fn a_body_that_is_not_as_documented_is_refused_in_words_and_stores_nothing
         ("POST", "/v1/commands", "\"PostMessage\"", "expected an object"),
         ("POST", "/v1/commands", "[]", "1 to 50"),
         ("POST", "/v1/commands", r#"[{"command":"DeleteAgent","agent":"luna"},7]"#, "[1]"),
-        ("POST", "/v1/commands", r#"{"command":"DeleteAgent","agent":"luna","agnet":1}"#, "unknown field `agnet`"),
+        (
+            "POST",
+            "/v1/commands",
+            r#"{"command":"DeleteAgent","agent":"luna","agnet":1}"#,
+            "unknown field `agnet`",
+        ),
         ("POST", "/v1/commands", r#"{"command":"DeleteAgent","agent":["luna"]}"#, "expected a string"),
-        ("POST", "/v1/commands", r#"{"command":"deleteAgent","agent":"luna"}"#, "Did you mean `DeleteAgent`?"),
-        ("POST", "/v1/commands", r#"{"command":"PostMessage","as":7,"agent":"luna","text":"a"}"#, "expected a string"),
-        ("POST", "/v1/conversations/luna/ada/messages", r#"{"from":"nobody","text":"a"}"#, "`person` or `agent`"),
+        (
+            "POST",
+            "/v1/commands",
+            r#"{"command":"deleteAgent","agent":"luna"}"#,
+            "Did you mean `DeleteAgent`?",
+        ),
+        (
+            "POST",
+            "/v1/commands",
+            r#"{"command":"PostMessage","as":7,"agent":"luna","text":"a"}"#,
+            "expected a string",
+        ),
+        (
+            "POST",
+            "/v1/conversations/luna/ada/messages",
+            r#"{"from":"nobody","text":"a"}"#,
+            "`person` or `agent`",
+        ),
         ("POST", "/v1/conversations/luna/ada/messages", r#"{"text":"  "}"#, "must not be empty"),
         ("PUT", "/v1/people/carl", r#"{"plans":"free"}"#, "Did you mean `plan`?"),
         ("PATCH", "/v1/agents/luna", "{}", "what becomes different"),
@@ -110,7 +135,8 @@ async fn a_body_that_is_not_as_documented_is_refused_in_words_and_stores_nothing
         ("POST", "/v1/keys", r#"{"person":"ada","service":"shop"}"#, "name one"),
     ];
     for (method, path, body, words) in table {
-        let request = client.request(method, path, None).header("Content-Type", "application/json").body(body);
+        let request =
+            client.request(method, path, None).header("Content-Type", "application/json").body(body);
         let (status, answer) = seen(&client.send(&request).await);
         assert_eq!((status, &answer["code"]), (400, &Value::from("invalid")), "{body}: {answer}");
         assert!(answer["detail"].as_str().unwrap().contains(words), "{body}: {answer}");
@@ -120,7 +146,8 @@ async fn a_body_that_is_not_as_documented_is_refused_in_words_and_stores_nothing
         "[".repeat(64),
         "]".repeat(64)
     );
-    let request = client.request("POST", "/v1/commands", None).header("Content-Type", "application/json").body(deep);
+    let request =
+        client.request("POST", "/v1/commands", None).header("Content-Type", "application/json").body(deep);
     let (status, answer) = seen(&client.send(&request).await);
     assert_eq!((status, &answer["code"]), (400, &Value::from("invalid")), "{answer}");
     assert!(store.agent(&AgentId::parse("luna").unwrap()).await.unwrap().is_some());
@@ -158,6 +185,21 @@ async fn t12_a_body_may_be_as_large_as_configured_and_no_larger() {
 }
 
 #[tokio::test]
+async fn t24_a_body_that_does_not_come_is_not_waited_for() {
+    let (server, _) = served(|config| config.limits.request = 200).await;
+    let mut client = Client::shop(&server).await;
+    let head = format!(
+        "POST /v1/commands HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    client.http.send_bytes(head.as_bytes()).await;
+    let response = client.http.response().await;
+    assert_eq!(refused(seen(&response)), (408, "invalid".into()));
+    client.http.ended().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn t12_a_list_has_as_many_commands_as_configured_and_no_more() {
     let (server, _) = served(|config| config.api.max_batch = 3).await;
     let mut client = Client::shop(&server).await;
@@ -176,7 +218,9 @@ async fn a_body_that_is_not_said_to_be_json_is_not_read() {
     let mut client = Client::shop(&server).await;
     let body = r#"{"command":"DeleteAgent","agent":"luna"}"#;
     let request = client.request("POST", "/v1/commands", None).body(body);
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"] {
+    for kind in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"]
+    {
         let response = client.send(&request.clone().header("Content-Type", kind)).await;
         assert_eq!(refused(seen(&response)), (415, "invalid".into()), "{kind}");
     }
@@ -207,7 +251,8 @@ async fn t31_ids_are_data_wherever_they_come_from() {
         assert_eq!(client.post("/v1/agents", &agent).await.0, 201, "{id}");
         let known = PersonId::parse(id).unwrap();
         assert_eq!(store.agents_of(&known).await.unwrap().len(), 1);
-        let command = json!({"command": "PostMessage", "as": id, "agent": format!("agent of {id}"), "text": "hi"});
+        let command =
+            json!({"command": "PostMessage", "as": id, "agent": format!("agent of {id}"), "text": "hi"});
         assert_eq!(client.done(&command).await["outcome"], "posted");
     }
     for encoded in ["a%00b", "%FF%FE", "a%0Ab", &"x".repeat(129)] {

@@ -57,11 +57,11 @@ async fn a_notice_reaches_every_connection_of_its_person_and_no_other() {
     let (status, sent) = client.post("/v1/people/ada/notices", &notice).await;
     assert_eq!((status, &sent["received"]), (200, &json!(2)));
     for socket in &mut sockets {
-        let heard = socket.event_named("notification").await;
+        let heard = socket.event_named("system:notification").await;
         assert_eq!((&heard["type"], &heard["title"]), (&json!("warning"), &json!("Almost full")), "{heard}");
     }
     assert_eq!(client.post("/v1/people/bob/notices", &notice).await.1["received"], 1);
-    assert_eq!(bob.event_named("notification").await["title"], "Almost full");
+    assert_eq!(bob.event_named("system:notification").await["title"], "Almost full");
     assert_eq!(refused(client.post("/v1/people/nobody/notices", &notice).await).0, 404);
     server.stop().await;
 }
@@ -121,7 +121,10 @@ async fn a_conversation_is_read_in_pages_and_continued_by_either_side() {
     }
     let named = json!({"from": "agent", "text": "four", "clientMessageId": "m-4"});
     let (first, again) = (client.post(path, &named).await.1, client.post(path, &named).await.1);
-    assert_eq!((&first["id"], &first["duplicate"], &again["duplicate"]), (&again["id"], &json!(false), &json!(true)));
+    assert_eq!(
+        (&first["id"], &first["duplicate"], &again["duplicate"]),
+        (&again["id"], &json!(false), &json!(true))
+    );
     let other = json!({"from": "agent", "text": "five", "clientMessageId": "m-4"});
     assert_eq!(refused(client.post(path, &other).await), (409, "conflict".into()));
     let (_, page) = client.get(&format!("{path}?after=1&limit=2")).await;
@@ -238,7 +241,10 @@ async fn the_status_counts_connections() {
     let (server, _) = served(|_| {}).await;
     let mut client = Client::shop(&server).await;
     let (status, before) = client.get("/v1/status").await;
-    assert_eq!((status, &before["connections"], &before["ready"], &before["demo"]), (200, &json!(0), &json!(true), &json!(false)));
+    assert_eq!(
+        (status, &before["connections"], &before["ready"], &before["demo"]),
+        (200, &json!(0), &json!(true), &json!(false))
+    );
     let _socket = ada(&server, Transport::Websocket).await;
     assert_eq!(client.get("/v1/status").await.1["connections"], 1);
     server.stop().await;

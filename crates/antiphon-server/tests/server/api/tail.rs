@@ -76,11 +76,17 @@ async fn a_conversation_is_seen_live() {
     let mut names = Vec::new();
     loop {
         let (name, line) = tail.next().await.expect("more events");
-        assert!(line["topic"].as_str().is_some_and(|topic| topic.starts_with("conversation:")), "{name} {line}");
+        assert!(
+            line["topic"].as_str().is_some_and(|topic| topic.starts_with("conversation:")),
+            "{name} {line}"
+        );
         assert!(line["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{name} {line}");
         let is_last = name == "ReplyFinished";
         if name == "MessagePosted" {
-            assert_eq!((&line["event"]["text"], &line["event"]["from"]), (&json!("a b c d"), &json!("person")));
+            assert_eq!(
+                (&line["event"]["text"], &line["event"]["from"]),
+                (&json!("a b c d"), &json!("person"))
+            );
         }
         names.push(name);
         if is_last {
@@ -88,7 +94,10 @@ async fn a_conversation_is_seen_live() {
             break;
         }
     }
-    assert_eq!(names, ["MessagePosted", "RelationChanged", "ReplyStarted", "ReplyChunk", "ReplyChunk", "ReplyFinished"]);
+    assert_eq!(
+        names,
+        ["MessagePosted", "RelationChanged", "ReplyStarted", "ReplyChunk", "ReplyChunk", "ReplyFinished"]
+    );
     server.stop().await;
 }
 
@@ -97,7 +106,8 @@ async fn a_reader_of_some_topics_hears_those_and_no_others() {
     let (server, _) = served(|_| {}).await;
     let mut tail = Tail::open(&server.door(), KEY, "?topic=named:a&topic=person:ada").await;
     let mut client = Client::shop(&server).await;
-    for (topic, name) in [("named:b", "no"), ("named:a", "one"), ("person:bob", "no"), ("person:ada", "two")] {
+    for (topic, name) in [("named:b", "no"), ("named:a", "one"), ("person:bob", "no"), ("person:ada", "two")]
+    {
         client.done(&signal(topic, name)).await;
     }
     for (topic, name) in [("named:a", "one"), ("person:ada", "two")] {
