@@ -109,6 +109,9 @@ address = "127.0.0.1:0"
 path = "/api/socketio"
 dialects = ["chat"]
 
+[admin]
+address = "127.0.0.1:0"
+
 [limits]
 waiting_replies = 1000000
 events_per_second = 0

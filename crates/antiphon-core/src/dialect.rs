@@ -239,8 +239,8 @@ pub struct Members<'a> {
 
 impl Members<'_> {
     /// A member whose value is a string.
-    pub fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
-        self.name(name);
+    pub fn text(&mut self, key: &Key, value: &str) -> &mut Self {
+        self.key(key);
         // Nearly all text needs no escape, and this looks at many bytes at a time.
         let escape = value.bytes().fold(false, |found, b| found | (b < 0x20) | (b == b'"') | (b == b'\\'));
         if escape {
@@ -252,15 +252,15 @@ impl Members<'_> {
     }
 
     /// A member whose value is a whole number.
-    pub fn number(&mut self, name: &'static str, value: i64) -> &mut Self {
-        self.name(name);
+    pub fn number(&mut self, key: &Key, value: i64) -> &mut Self {
+        self.key(key);
         serde_json::to_writer(&mut *self.buffer, &value).expect("numbers serialize");
         self
     }
 
     /// A member whose value is an id of ours.
-    pub fn id(&mut self, name: &'static str, value: &uuid::Uuid) -> &mut Self {
-        self.name(name);
+    pub fn id(&mut self, key: &Key, value: &uuid::Uuid) -> &mut Self {
+        self.key(key);
         // Hexadecimal digits and hyphens: there is nothing to escape.
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         self.quote(value.hyphenated().encode_lower(&mut text));
@@ -268,19 +268,45 @@ impl Members<'_> {
     }
 
     fn quote(&mut self, plain: &str) {
+        self.buffer.reserve(plain.len() + 2);
         self.buffer.push(b'"');
         self.buffer.extend_from_slice(plain.as_bytes());
         self.buffer.push(b'"');
     }
 
-    /// Names are part of our own programs: they need no escape.
-    fn name(&mut self, name: &'static str) {
-        if self.buffer.last() != Some(&b'{') {
-            self.buffer.push(b',');
+    fn key(&mut self, key: &Key) {
+        let first = self.buffer.last() == Some(&b'{');
+        self.buffer.extend_from_slice(&key.text[usize::from(first)..usize::from(key.length)]);
+    }
+}
+
+/// The name of a member, made ready at compile time: `const AGENT: Key = Key::new("agentId");`.
+#[derive(Debug)]
+pub struct Key {
+    /// A comma, the name in quotes, a colon.
+    text: [u8; Self::LONGEST + 4],
+    length: u8,
+}
+
+impl Key {
+    /// Longest name, in bytes.
+    pub const LONGEST: usize = 28;
+
+    /// The key for `name`. Does not compile (panics, outside a constant) for a name that is longer than [`Key::LONGEST`] or
+    /// would need an escape.
+    pub const fn new(name: &str) -> Self {
+        let name = name.as_bytes();
+        assert!(name.len() <= Self::LONGEST, "the name is too long");
+        let mut text = [0; Self::LONGEST + 4];
+        (text[0], text[1]) = (b',', b'"');
+        let mut at = 0;
+        while at < name.len() {
+            assert!(name[at] >= 0x20 && name[at] != b'"' && name[at] != b'\\', "the name needs an escape");
+            text[at + 2] = name[at];
+            at += 1;
         }
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(name.as_bytes());
-        self.buffer.extend_from_slice(b"\":");
+        (text[at + 2], text[at + 3]) = (b'"', b':');
+        Self { text, length: at as u8 + 4 }
     }
 }
 
@@ -298,14 +324,20 @@ mod tests {
 
     #[test]
     fn members_are_written_as_serde_would() {
+        const A: Key = Key::new("a");
+        const B: Key = Key::new("b");
+        const C: Key = Key::new("c");
+        const D: Key = Key::new("a name of 28 bytes, no more!");
         let id = uuid::Uuid::from_u128(7);
         for text in ["plain", "", "quote \" back \\ slash", "línea\n\u{1}", "{", "😀"] {
             let mut out = Out::default();
             out.emit_object("e", |o| {
-                o.text("a", text).number("b", -5).id("c", &id).text("d", text);
+                o.text(&A, text).number(&B, -5).id(&C, &id).text(&D, text);
             });
-            let expected =
-                format!("{{\"a\":{0},\"b\":-5,\"c\":\"{id}\",\"d\":{0}}}", serde_json::json!(text));
+            let expected = format!(
+                "{{\"a\":{0},\"b\":-5,\"c\":\"{id}\",\"a name of 28 bytes, no more!\":{0}}}",
+                serde_json::json!(text)
+            );
             assert_eq!(out.events().next(), Some(("e", expected.as_bytes())));
         }
     }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{api, auth, models};
+use crate::{admin, api, auth, models, telemetry};
 
 pub use crate::transport::address::Network;
 pub use secret::Secret;
@@ -40,6 +40,10 @@ pub struct Config {
     /// Plans to create or replace at start-up, by name.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,
+    /// The operator's port.
+    pub admin: admin::Settings,
+    /// Metrics and traces.
+    pub telemetry: telemetry::Settings,
 }
 
 /// The process itself.
@@ -90,7 +94,7 @@ pub struct Tls {
 }
 
 /// A path on a port: Engine.IO's numbers and the dialects spoken there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// The path, with or without a slash at the end: both are served.
@@ -150,7 +154,7 @@ fn ten_seconds() -> u64 {
 }
 
 /// How much of everything a client may use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes that may wait for one connection before it is closed. Default: 1048576.
@@ -293,7 +297,7 @@ impl Config {
                 );
             }
         }
-        Ok(())
+        self.admin.check()
     }
 
     /// The drain time of a graceful stop.

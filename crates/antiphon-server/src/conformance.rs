@@ -14,6 +14,7 @@ use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
 
+use crate::admin;
 use crate::config::{Config, Limits, Listener, Mount, Server, Store};
 use crate::mount::Serves;
 use crate::wiring::Extras;
@@ -40,6 +41,7 @@ pub fn server(port: u16) -> (Config, Extras) {
         store: Store { ephemeral: true, ..Store::default() },
         // The suites send as fast as they can, names that nobody knows among it.
         limits: Limits { events_per_second: 0, unknown_events: 0, ..Limits::default() },
+        admin: admin::Settings { enabled: false, ..admin::Settings::default() },
         ..Config::default()
     };
     let extras = Extras {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use antiphon_core::dialect::Out;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::ListenerId;
+use antiphon_core::ports::{ListenerId, Mark};
 use antiphon_core::topic::Topic;
 use slab::Slab;
 use tokio::time::Instant;
@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use crate::hub::{Heard, Mail, Mailbox, Rooms};
 use crate::session::{Connection, Socket};
 use crate::shared::Shared;
+use crate::telemetry::context::RequestId;
+use crate::telemetry::{Shape, Tally};
 use crate::transport::polling;
 use crate::wheel::Wheel;
 
@@ -44,6 +46,9 @@ pub(crate) struct Core {
     pub(crate) heard: RefCell<Heard>,
     /// See [`Core::await_turn`].
     accepting: Cell<u64>,
+    /// `None` when nothing is counted.
+    pub(crate) tally: Option<Tally>,
+    requests: Cell<u64>,
     wheel: RefCell<Wheel>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     spare: RefCell<Vec<Rc<Connection>>>,
@@ -57,10 +62,10 @@ thread_local! {
 }
 
 impl Core {
-    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(index: u16, shared: Arc<Shared>, counted: Option<Shape>) -> Rc<Self> {
         let mailbox = shared.mailboxes[usize::from(index)].clone();
         let listener = shared.app.ports().bus.attach(mailbox.clone());
-        shared.app.ports().bus.listen(listener, &Topic::Nodes);
+        shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
             shared,
@@ -73,6 +78,8 @@ impl Core {
             out: RefCell::default(),
             heard: RefCell::default(),
             accepting: Cell::new(0),
+            tally: counted.map(Tally::new),
+            requests: Cell::new(0),
             wheel: RefCell::default(),
             dirty: RefCell::default(),
             spare: RefCell::default(),
@@ -119,6 +126,13 @@ impl Core {
         next
     }
 
+    /// A name that no other request has.
+    pub(crate) fn next_request(&self) -> RequestId {
+        let next = self.requests.get() + 1;
+        self.requests.set(next);
+        RequestId::new(self.index, next)
+    }
+
     /// The socket with this id, unless it is gone.
     pub(crate) fn socket(&self, id: ConnectionId) -> Option<Rc<Socket>> {
         let sockets = self.sockets.borrow();
@@ -160,9 +174,10 @@ impl Core {
         let mut turn = Turn::More;
         let mut letters = self.letters.take();
         self.mailbox.take_into(&mut letters);
+        let taken = letters.len();
         for mail in letters.drain(..) {
             match mail {
-                Mail::Event(envelope) => self.deliver(&envelope),
+                Mail::Event(envelope, mark) => self.deliver(&envelope, mark),
                 Mail::Join(connection, topic) => {
                     self.join(connection, &topic);
                 }
@@ -171,9 +186,15 @@ impl Core {
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
                 Mail::Evict(principal, answer) => self.evict(principal, answer),
-                Mail::Count(topic, answer) => {
+                Mail::Listeners(topic, answer) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.listeners(&topic));
+                }
+                Mail::Count(reply) => {
+                    // Whoever asked may have stopped waiting.
+                    if let Some(sheet) = self.sheet() {
+                        let _ = reply.send(sheet);
+                    }
                 }
                 Mail::Drain(over) => {
                     tokio::task::spawn_local(self.clone().drain(over));
@@ -186,6 +207,7 @@ impl Core {
         *self.letters.borrow_mut() = letters;
         self.flush();
         let took = began.elapsed();
+        self.count(|tally| tally.turn(taken, took));
         if took > LONG_TURN {
             // Everybody on this core waited meanwhile.
             self.shared.counters.long_turn();

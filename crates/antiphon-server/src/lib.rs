@@ -10,6 +10,7 @@
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
+//! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
 //! | [`api`] | the HTTP API for backends |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
@@ -17,6 +18,7 @@
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
+pub mod admin;
 pub mod api;
 pub mod auth;
 pub mod config;

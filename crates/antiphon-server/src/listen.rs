@@ -19,6 +19,7 @@ use crate::config;
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::mount::Mount;
+use crate::telemetry::Refused;
 use crate::transport::crowd::Visit;
 use crate::transport::http;
 
@@ -112,7 +113,10 @@ pub(crate) async fn accept(
                 core.await_turn().await;
                 match Visit::begin(&core.shared, peer.ip()) {
                     Some(visit) => deal(&core, stream, &port, visit),
-                    None => core.shared.counters.crowded(),
+                    None => {
+                        core.shared.counters.crowded();
+                        core.count(|tally| tally.refused(Refused::Crowded));
+                    }
                 }
             }
             Err(error) => {

@@ -14,6 +14,11 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Thirty pieces of answers that live for one turn are more than glibc keeps at hand for a thread; see
+/// `docs/decisions/0007-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One self-hosted server that AI-agent apps connect to in real time with the Socket.IO clients they already have.
 #[derive(Parser)]
 #[command(name = "antiphon", version, max_term_width = 100)]
@@ -128,8 +133,8 @@ fn run(command: Command) -> anyhow::Result<()> {
                 Ok(())
             }
             Command::Conformance { port, announce } => {
-                telemetry::start(telemetry::Lines::Plain);
                 let (config, extras) = conformance::server(port);
+                let _traces = telemetry::start(telemetry::Lines::Plain, &config.telemetry)?;
                 let running = wiring::start(config, extras).await?;
                 say_ready(&running, announce, "")?;
                 until_stopped(running).await
@@ -139,20 +144,18 @@ fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn serve(serve: Serve) -> anyhow::Result<()> {
-    let (config, extras) = match &serve.config {
-        Some(path) => {
-            telemetry::start(telemetry::Lines::Json);
-            (Config::read(path)?, Extras::default())
-        }
+    let (config, extras, lines) = match &serve.config {
+        Some(path) => (Config::read(path)?, Extras::default(), telemetry::Lines::Json),
         None => {
-            telemetry::start(telemetry::Lines::Plain);
             let places =
                 if serve.any_port { demo::Places::Free } else { demo::Places::Documented(serve.port_offset) };
-            (demo::config(serve.data.clone(), places), Extras::demo())
+            (demo::config(serve.data.clone(), places), Extras::demo(), telemetry::Lines::Plain)
         }
     };
+    // Dropped last: what the collector has not got yet is handed over then.
+    let _traces = telemetry::start(lines, &config.telemetry)?;
     let running = wiring::start(config, extras).await?;
-    let text = if serve.demo { demo::banner(running.served()) } else { String::new() };
+    let text = if serve.demo { demo::banner(running.served(), running.admin()) } else { String::new() };
     say_ready(&running, serve.announce, &text)?;
     until_stopped(running).await
 }
@@ -164,6 +167,9 @@ fn say_ready(running: &Running, announce: Announce, text: &str) -> anyhow::Resul
             for mount in running.served() {
                 let scheme = if mount.tls { "https" } else { "http" };
                 writeln!(out, "{} at {scheme}://{}{}", mount.dialects.join("+"), mount.address, mount.path)?;
+            }
+            if let Some(admin) = running.admin() {
+                writeln!(out, "metrics at http://{admin}/metrics")?;
             }
         }
         Announce::Text => out.write_all(text.as_bytes())?,
@@ -180,7 +186,11 @@ fn say_ready(running: &Running, announce: Announce, text: &str) -> anyhow::Resul
                     })
                 })
                 .collect();
-            writeln!(out, "{}", serde_json::json!({"ready": true, "mounts": mounts}))?;
+            writeln!(
+                out,
+                "{}",
+                serde_json::json!({"ready": true, "mounts": mounts, "admin": running.admin()})
+            )?;
         }
     }
     out.flush()?;

@@ -15,6 +15,8 @@ const GREETING: usize = 32 * 1024;
 
 /// A mount, ready to serve.
 pub(crate) struct Mount {
+    /// Its place among the mounts of this server.
+    pub(crate) number: usize,
     /// The path without a slash at its end.
     pub(crate) path: String,
     pub(crate) serves: Serves,
@@ -51,13 +53,15 @@ pub(crate) struct VoiceId(pub(crate) u8);
 
 /// A dialect in one of its namespaces. Whoever shares a voice hears the same bytes.
 pub(crate) struct Voice {
+    pub(crate) id: VoiceId,
     pub(crate) dialect: Arc<dyn Dialect>,
     pub(crate) namespace: &'static str,
 }
 
 impl Mount {
-    /// From its configuration; `voices` are those of its dialects.
+    /// From its configuration; `number` is its place, `voices` are those of its dialects.
     pub(crate) fn new(
+        number: usize,
         mount: &config::Mount,
         limits: &config::Limits,
         serves: Serves,
@@ -77,6 +81,7 @@ impl Mount {
             Serves::Engine | Serves::Frames => limits.payload,
         };
         Self {
+            number,
             path: mount.path.trim_end_matches('/').to_owned(),
             serves,
             voices,

@@ -16,6 +16,7 @@ use antiphon_core::topic::Topic;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::admin::{self, Admin};
 use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
@@ -25,6 +26,7 @@ use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
+use crate::telemetry::{Parts, Scraper, Shape};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
@@ -73,6 +75,8 @@ pub struct Running {
     served: Vec<Served>,
     threads: Vec<JoinHandle<()>>,
     housekeeping: tokio::task::JoinHandle<()>,
+    /// Served until everything else has stopped.
+    admin: Option<Admin>,
     drain: Duration,
 }
 
@@ -80,8 +84,9 @@ pub struct Running {
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
-    let store = match extras.store {
-        Some(store) => store,
+    let admin_port = admin::Port::bind(&config.admin)?;
+    let (store, parts) = match extras.store {
+        Some(store) => (store, Vec::new()),
         None => open_store(&config)?,
     };
     let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -117,6 +122,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let voices = Voices::new(&dialects)?;
     let mut ports = Vec::new();
     let mut served = Vec::new();
+    let mut mount_names = Vec::new();
     for listener in &config.listeners {
         let bound = listen::bind(listener.address)?;
         let address = bound.local_addr()?;
@@ -125,7 +131,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
             let echo = extras.echoes.iter().find(|(path, _)| *path == mount.path);
             let serves = echo.map_or(Serves::Sockets, |(_, layer)| *layer);
             let ids = if serves == Serves::Sockets { voices.of(&mount.dialects)? } else { Vec::new() };
-            mounts.push(Arc::new(Mount::new(mount, &config.limits, serves, ids)));
+            mounts.push(Arc::new(Mount::new(mount_names.len(), mount, &config.limits, serves, ids)));
+            mount_names.push((format!("{address}{}", mount.path), mount.clone()));
             served.push(Served {
                 dialects: mount.dialects.clone(),
                 address,
@@ -149,6 +156,12 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let housekeeping = tokio::spawn(async move {
         tokio::join!(app, auth);
     });
+    let counted = config.telemetry.metrics;
+    let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
+    let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
+    let lock = config.admin.lock()?;
+    let pages = admin::Sources { shared: shared.clone(), scraper, lock };
+    let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);
@@ -156,16 +169,18 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let index = u16::try_from(index).context("at most 65,536 cores")?;
         // The first core accepts for all.
         let ports = ports.take().unwrap_or_default();
-        threads.push(spawn_core(index, shared.clone(), ports)?);
+        threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, admin, drain: config.drain() })
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// The store, and what it has to say about itself.
+fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Parts)> {
     if config.store.ephemeral {
-        return Ok(Arc::new(MemoryStore::new()));
+        return Ok((Arc::new(MemoryStore::new()), Vec::new()));
     }
-    Ok(Arc::new(open_sqlite(config)?))
+    let store = Arc::new(open_sqlite(config)?);
+    Ok((store.clone(), vec![store]))
 }
 
 /// Opens the embedded database of `config`.
@@ -190,6 +205,7 @@ fn spawn_core(
     index: u16,
     shared: Arc<Shared>,
     ports: Vec<(TcpListener, Arc<Port>)>,
+    counted: Option<Shape>,
 ) -> anyhow::Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
@@ -198,7 +214,7 @@ fn spawn_core(
             Err(error) => return tracing::error!(%error, "a core could not start"),
         };
         runtime.block_on(async {
-            let core = Core::new(index, shared);
+            let core = Core::new(index, shared, counted);
             for (listener, port) in ports {
                 let core = core.clone();
                 tokio::task::spawn_local(async move {
@@ -218,6 +234,11 @@ impl Running {
     /// What is served, and where.
     pub fn served(&self) -> &[Served] {
         &self.served
+    }
+
+    /// Where the operator's port is, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// The core of this server, for whoever runs it in the same process.
@@ -278,6 +299,9 @@ impl Running {
             }
         }
         let _ = self.housekeeping.await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
     }
 }
 
@@ -291,12 +315,13 @@ impl Voices {
         let voices: Vec<_> = dialects
             .iter()
             .flat_map(|dialect| {
-                let voice = |namespace: &&'static str| Voice { dialect: dialect.clone(), namespace };
-                dialect.namespaces().iter().map(voice).collect::<Vec<_>>()
+                dialect.namespaces().iter().map(|namespace| (dialect.clone(), *namespace)).collect::<Vec<_>>()
             })
             .collect();
         anyhow::ensure!(voices.len() <= usize::from(u8::MAX), "too many dialects");
-        Ok(Self { voices })
+        let voices = (0u8..).zip(voices);
+        let voice = |(id, (dialect, namespace))| Voice { id: VoiceId(id), dialect, namespace };
+        Ok(Self { voices: voices.map(voice).collect() })
     }
 
     /// The voices of these dialects, in their order.

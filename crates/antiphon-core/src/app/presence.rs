@@ -208,9 +208,8 @@ mod tests {
         assert_eq!(status().await, Status::Away);
         stage.app.disconnected(&ada).await;
         assert_eq!(status().await, Status::Offline);
-        let elsewhere =
-            stage.leases.inner.claim(&key(&person("ada")), "other/0-1-0", Duration::from_secs(60));
-        elsewhere.await.unwrap();
+        let key = key(&person("ada"));
+        stage.leases.inner.claim(&key, "other/0-1-0", Duration::from_secs(60)).await.unwrap();
         assert_eq!(status().await, Status::Online);
     }
 

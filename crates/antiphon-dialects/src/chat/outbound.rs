@@ -4,7 +4,7 @@
 
 use antiphon_core::agents::{AgentChange, Relation};
 use antiphon_core::conversation::{Message, Party};
-use antiphon_core::dialect::Out;
+use antiphon_core::dialect::{Key, Out};
 use antiphon_core::event::{Chunk, Event, Reply};
 use antiphon_core::ids::{AgentId, MessageId, PersonId, Timestamp};
 use antiphon_core::notices::{Notice, NoticeKind};
@@ -132,13 +132,18 @@ fn typing(
 }
 
 fn stream(chunk: &Chunk, out: &mut Out) {
+    const AGENT_ID: Key = Key::new("agentId");
+    const MESSAGE_ID: Key = Key::new("messageId");
+    const CHUNK: Key = Key::new("chunk");
+    const INDEX: Key = Key::new("index");
+    const TIMESTAMP: Key = Key::new("timestamp");
     out.emit_object("chat:message:stream", |members| {
         members
-            .text("agentId", chunk.agent.as_str())
-            .id("messageId", &chunk.reply.0)
-            .text("chunk", &chunk.text)
-            .number("index", chunk.index.into())
-            .number("timestamp", chunk.at.0);
+            .text(&AGENT_ID, chunk.agent.as_str())
+            .id(&MESSAGE_ID, &chunk.reply.0)
+            .text(&CHUNK, &chunk.text)
+            .number(&INDEX, chunk.index.into())
+            .number(&TIMESTAMP, chunk.at.0);
     });
 }
 

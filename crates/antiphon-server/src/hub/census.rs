@@ -19,7 +19,7 @@ impl Shared {
 
     /// How many sockets listen to `topic`. Asked right after something was published there, it is how many got it.
     pub(crate) async fn listeners(&self, topic: &Topic) -> usize {
-        self.sum(|answer| Mail::Count(topic.clone(), answer)).await
+        self.sum(|answer| Mail::Listeners(topic.clone(), answer)).await
     }
 
     /// A core that has stopped has nobody.

@@ -11,19 +11,20 @@ use std::time::Duration;
 use antiphon_core::actor::Principal;
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::{Audience, Listener};
+use antiphon_core::ports::{Audience, Listener, Mark};
 use antiphon_core::topic::Topic;
 use tokio::sync::{Notify, oneshot};
 
 use crate::cores::Core;
 use crate::listen::Port;
+use crate::telemetry::Sheet;
 use crate::transport::crowd::Visit;
 use crate::transport::polling;
 
 /// What can arrive.
 pub(crate) enum Mail {
-    /// An event for somebody on this core.
-    Event(Arc<Envelope>),
+    /// An event for somebody on this core, in the room with this mark.
+    Event(Arc<Envelope>, Mark),
     /// A connection of this core is to hear a topic.
     Join(ConnectionId, Topic),
     /// A connection of this core is no longer to hear a topic.
@@ -37,7 +38,9 @@ pub(crate) enum Mail {
     /// Send every socket of somebody away, and say how many there were.
     Evict(Principal, oneshot::Sender<usize>),
     /// Say how many listen to a topic.
-    Count(Topic, oneshot::Sender<usize>),
+    Listeners(Topic, oneshot::Sender<usize>),
+    /// What has been counted?
+    Count(oneshot::Sender<Sheet>),
     /// Close every connection, spread over this time.
     Drain(Duration),
     /// This was the last turn.
@@ -114,8 +117,8 @@ impl Mailbox {
 }
 
 impl Listener for Mailbox {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
-        self.post(Mail::Event(envelope.clone()));
+    fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark) {
+        self.post(Mail::Event(envelope.clone(), mark));
     }
 }
 

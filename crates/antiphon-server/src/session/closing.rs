@@ -49,6 +49,23 @@ impl Closing {
         }
     }
 
+    /// What it is called in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::PingTimeout => "ping_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Malformed(_) => "malformed",
+            Self::Violation(..) => "violation",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::TooFast => "too_fast",
+            Self::Dismissed(_) => "dismissed",
+            Self::Failed => "failed",
+            Self::Draining => "draining",
+        }
+    }
+
     /// Whether it makes sense to say goodbye.
     pub(super) fn says_goodbye(self) -> bool {
         !matches!(self, Self::PingTimeout | Self::TooSlow)

@@ -17,6 +17,7 @@ use super::{Closing, Dismissal, Socket};
 use crate::cores::Core;
 use crate::hub::Outbox;
 use crate::mount::Mount;
+use crate::telemetry::Tally;
 use crate::transport::Stream;
 use crate::transport::crowd::{Entry, Place};
 use crate::transport::polling::Answer;
@@ -128,6 +129,7 @@ impl Connection {
         drop(connections);
         core.shared.count_connection();
         tracing::debug!(connection = %connection.name(core), ?transport, path = connection.mount.path, "opened");
+        core.count(|tally| tally.opened(connection.mount.number, transport));
         let upgrades: &[&str] = if transport == Transport::Polling { &["websocket"] } else { &[] };
         let handshake = engine::Handshake {
             sid,
@@ -173,6 +175,11 @@ impl Connection {
         sockets.len() < before
     }
 
+    /// Bytes that wait for its client.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outbox.borrow().bytes()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.get().closed
     }
@@ -195,6 +202,7 @@ impl Connection {
             // A GET that came between the probe and now is released, as those before it were.
             let _ = reply.send(Answer::Packets(b"6".to_vec()));
         }
+        core.count(Tally::upgraded);
         // The session id stays known until the end: whoever still uses it for polling, or for a second WebSocket, is refused by the
         // session itself, as clients expect.
         self.flush(core);
@@ -253,6 +261,7 @@ impl Connection {
         self.update(|state| state.closed = true);
         tracing::debug!(connection = %self.name(core), ?why, "closed");
         core.shared.counters.closed(why);
+        core.count(|tally| tally.closed(why.name()));
         self.engine.borrow_mut().close();
         match self.link.replace(Link::Closed) {
             Link::Websocket(stream) => self.say_goodbye(&stream, why),

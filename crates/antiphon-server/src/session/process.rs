@@ -10,12 +10,16 @@ use antiphon_core::dialect::{Args, Inbound};
 use antiphon_core::ids::ConnectionId;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_wire::socket::{Encoded, Event, Incoming};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::replying::{Told, acknowledge, plain_refusal, reply, say};
 use super::standing::{REFRESH, unless_revoked};
 use super::{Closing, Connection, Dismissal, Socket};
 use crate::cores::Core;
 use crate::mount::VoiceId;
+use crate::telemetry::context::{Whose, within};
+use crate::telemetry::{Refused, SPANS, carry_out};
 use crate::transport::polling;
 
 impl Connection {
@@ -60,12 +64,17 @@ async fn process(processing: Processing) {
             break;
         };
         core.shared.breathe().await;
+        let whose = Whose { connection: Some(connection.name(core)), request: Some(core.next_request()) };
         match packet {
             Incoming::Connect { namespace, auth } => {
-                connect(core, connection, namespace.as_str(), auth.as_deref()).await;
+                let span = tracing::info_span!(
+                    target: SPANS, "connect", connection = %connection.name(core), dialect = Empty, code = Empty,
+                );
+                let connecting = connect(core, connection, namespace.as_str(), auth.as_deref());
+                within(whose, connecting.instrument(span)).await;
             }
             Incoming::Event(packet) => match socket_of(core, connection, packet.namespace.as_str()) {
-                Some(socket) => event(core, &socket, packet).await,
+                Some(socket) => within(whose, event(core, &socket, packet)).await,
                 // A client that was sent out of a namespace goes on speaking there until it hears of it.
                 None if connection.has_dismissed() => {}
                 None => connection.close(core, Closing::Malformed("an event before CONNECT")),
@@ -99,6 +108,7 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         return connection.close(core, Closing::Malformed("a second CONNECT to one namespace"));
     }
     if connection.sockets.borrow().len() >= core.shared.limits.namespaces {
+        core.count(|tally| tally.refused(Refused::Namespace));
         return connection.push(core, Encoded::connect_error(namespace, "Too many namespaces", None));
     }
     let accepting = |id: &VoiceId| {
@@ -106,9 +116,11 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         voice.namespace == namespace && voice.dialect.accepts(auth)
     };
     let Some(id) = connection.mount.voices.iter().copied().find(accepting) else {
+        core.count(|tally| tally.refused(Refused::Namespace));
         return connection.push(core, Encoded::connect_error(namespace, "Invalid namespace", None));
     };
     let voice = core.shared.voice(id);
+    Span::current().record("dialect", voice.dialect.name());
     let credential = connection.may_speak(core).and_then(|()| voice.dialect.credential(auth));
     let admitted = match credential {
         Ok(credential) => {
@@ -124,6 +136,8 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         Ok(actor) => seat(core, connection, id, actor, auth).await,
         Err(refusal) => {
             core.shared.counters.refused();
+            core.count(|tally| tally.refusal(id, refusal.code.name()));
+            Span::current().record("code", refusal.code.name());
             let error = voice.dialect.refused(&refusal);
             connection.push(core, Encoded::connect_error(namespace, &error.message, error.data.as_deref()));
         }
@@ -152,6 +166,7 @@ async fn seat(
     tracing::debug!(connection = %connection.name(core), socket = %socket.id(), dialect = voice.dialect.name(), "connected");
     connection.sockets.borrow_mut().push(socket.clone());
     connection.greet();
+    core.count(|tally| tally.seated(id));
     connection.expect_socket(core);
     connection.push(core, Encoded::connect(voice.namespace, &core.shared.random_id()));
     for topic in voice.dialect.seats(&actor) {
@@ -203,11 +218,13 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
         }
         inbound
     };
+    let is_known = !matches!(inbound, Inbound::Unknown);
+    core.count(|tally| tally.received(socket.voice, is_known.then_some(&*packet.name)));
     let (outcome, told) = match inbound {
         Inbound::Answered => return,
         Inbound::Command(command) => {
             let caller = socket.caller();
-            (core.shared.app.handle(&caller, command).await, Told::InFull)
+            (carry_out(&core.shared.app, &caller, command).await, Told::InFull)
         }
         Inbound::Refused(refusal) => (Err(refusal), Told::InFull),
         Inbound::Unknown => {
@@ -229,6 +246,7 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
 /// Replaces the credential of `socket` by the one that `args` bring. The same on every mount: the acknowledgement is ours. Who asks
 /// for none hears of a refusal in the words of the dialect.
 async fn refresh(core: &Rc<Core>, socket: &Rc<Socket>, id: Option<u64>, args: &Args) {
+    core.count(|tally| tally.received(socket.voice, Some(REFRESH)));
     let renewed = socket.refresh(core, args).await;
     if socket.is_gone(core) {
         return;
@@ -238,10 +256,12 @@ async fn refresh(core: &Rc<Core>, socket: &Rc<Socket>, id: Option<u64>, args: &A
         (Err(refusal), None) => return reply(core, socket, (REFRESH, None), &Err(refusal), Told::InFull),
         (Err(refusal), Some(_)) => {
             core.shared.counters.refused();
+            core.count(|tally| tally.refusal(socket.voice, refusal.code.name()));
             plain_refusal(&refusal)
         }
     };
     if let Some(id) = id {
+        core.count(|tally| tally.acknowledged(socket.voice));
         let namespace = core.shared.voice(socket.voice).namespace;
         socket.connection.push(core, Encoded::ack(namespace, id, ack.as_bytes(), &[]));
     }

@@ -21,8 +21,9 @@ pub(super) fn reply(
     outcome: &Result<Outcome, Refusal>,
     told: Told,
 ) {
-    if outcome.is_err() {
+    if let Err(refusal) = outcome {
         core.shared.counters.refused();
+        core.count(|tally| tally.refusal(socket.voice, refusal.code.name()));
     }
     let (connection, voice) = (&socket.connection, core.shared.voice(socket.voice));
     let mut out = core.out.borrow_mut();
@@ -49,6 +50,7 @@ pub(super) enum Told {
 pub(super) fn say(core: &Core, connection: &Rc<Connection>, voice: &Voice, out: &Out) {
     let attachments = attachments(out);
     for (name, args) in out.events() {
+        core.count(|tally| tally.sent(voice.id, name, 1));
         connection.push(core, Encoded::event(voice.namespace, None, name, args, &attachments));
     }
 }
@@ -71,6 +73,7 @@ pub(super) fn acknowledge(
             plain.as_bytes()
         }
     };
+    core.count(|tally| tally.acknowledged(voice.id));
     connection.push(core, Encoded::ack(voice.namespace, id, args, &attachments(out)));
 }
 

@@ -55,6 +55,7 @@ impl Socket {
     /// Leaves every room at once and tells the core.
     pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
         core.leave_all(self);
+        core.count(|tally| tally.parted(self.voice));
         core.sockets.borrow_mut().try_remove(self.id.slot as usize);
         let (socket, app) = (self.clone(), core.shared.app.clone());
         tokio::task::spawn_local(async move { app.disconnected(&socket.caller()).await });

@@ -108,6 +108,7 @@ impl Socket {
         let payload = serde_json::to_vec(&Expiring { expires_at, closes_at, message });
         let payload = payload.expect("numbers and text serialize");
         let namespace = core.shared.voice(self.voice).namespace;
+        core.count(|tally| tally.sent(self.voice, EXPIRING, 1));
         self.connection.push(core, Encoded::event(namespace, None, EXPIRING, &payload, &[]));
     }
 

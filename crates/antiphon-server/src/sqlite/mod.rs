@@ -36,6 +36,7 @@ use std::time::Duration;
 use antiphon_core::refusal::Fault;
 use rusqlite::Connection;
 
+use crate::telemetry::histogram::Reading;
 use directory::Directory;
 use readers::Readers;
 use writer::Writer;
@@ -128,6 +129,11 @@ impl SqliteStore {
     /// What was done so far, and what waits.
     pub fn counts(&self) -> Counts {
         self.writer.counts()
+    }
+
+    /// How long commits took, from their first write until they were durable, and how many writes went with each.
+    pub(crate) fn commits(&self) -> (Reading, Reading) {
+        self.writer.commits()
     }
 
     async fn read<T: Send + 'static>(

@@ -19,12 +19,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::listen::Port;
 use crate::mount::{Mount, Serves};
 use crate::session::{Closing, Connection, Link};
+use crate::telemetry::context::{Whose, within};
+use crate::telemetry::{REQUEST_ID, Refused, SPANS};
 use crate::transport::crowd::{Entry, Visit};
 use crate::transport::origin::{Page, Verdict};
 use crate::transport::polling::{
@@ -46,12 +50,7 @@ where
     let peer = visit.peer;
     let service = service_fn(move |request| {
         let (core, port) = (core.clone(), port.clone());
-        async move {
-            Ok::<_, Infallible>(match port.api(request.uri().path()) {
-                Some(api) => api.answer(peer, request).await.map(Either::Left),
-                None => answer(&core, &port, peer, request).await.map(Either::Right),
-            })
-        }
+        async move { Ok::<_, Infallible>(named(&core, &port, peer, request).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -65,6 +64,39 @@ where
     }
 }
 
+/// Answers under a name of its own, which the log has, and whoever asked for a page.
+async fn named(
+    core: &Rc<Core>,
+    port: &Arc<Port>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Either<axum::body::Body, Full<Bytes>>> {
+    let id = core.next_request();
+    let whose = Whose { connection: None, request: Some(id) };
+    let (uri, is_page) = (request.uri(), port.mount(request.uri().path()).is_none());
+    // What a session polls is no event of its own, and never ends.
+    let span = if uri.query().is_some_and(|query| query.contains("sid=")) {
+        Span::none()
+    } else {
+        tracing::info_span!(
+            target: SPANS, "request", otel.kind = "server", http.request.method = %request.method(),
+            url.path = uri.path(), http.response.status_code = Empty, request = %id,
+        )
+    };
+    let answered = async {
+        match port.api(request.uri().path()) {
+            Some(api) => api.answer(peer, request).await.map(Either::Left),
+            None => answer(core, port, peer, request).await.map(Either::Right),
+        }
+    };
+    let mut reply = within(whose, answered.instrument(span.clone())).await;
+    span.record("http.response.status_code", reply.status().as_u16());
+    if is_page && let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        reply.headers_mut().insert(REQUEST_ID, id);
+    }
+    reply
+}
+
 async fn answer(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Request<Incoming>) -> Reply {
     let path = request.uri().path();
     match port.mount(path) {
@@ -73,6 +105,7 @@ async fn answer(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Reques
             let verdict = mount.origins.judge(request.headers());
             let mut reply = if verdict == Verdict::Refused {
                 core.shared.counters.foreign();
+                core.count(|tally| tally.refused(Refused::Origin));
                 bad(BadRequest::Forbidden)
             } else if request.method() == Method::OPTIONS {
                 preflight(request.headers())
@@ -116,10 +149,15 @@ async fn engine(
     let query = request.uri().query().unwrap_or_default();
     let (transport, sid) = match EngineRequest::parse(request.method().as_str(), query, upgrade) {
         Ok(asked) => (asked.transport, asked.sid),
-        Err(refused) => return bad(refused),
+        Err(refused) => {
+            core.count(|tally| tally.refused(Refused::Malformed));
+            return bad(refused);
+        }
     };
     let Some(sid) = sid else {
         if !core.shared.may_open() {
+            let why = if core.shared.is_ready() { Refused::Full } else { Refused::Stopping };
+            core.count(|tally| tally.refused(why));
             return unavailable();
         }
         let client = core.shared.crowd.client(peer, request.headers());
@@ -135,6 +173,7 @@ async fn engine(
     let known = mount.sessions.pin().get(sid).map(|known| (known.address, known.page));
     let Some((address, opener)) = known else {
         core.shared.counters.stray();
+        core.count(|tally| tally.refused(Refused::UnknownSession));
         let client = core.shared.crowd.client(peer, request.headers());
         return match core.shared.crowd.knock(client) {
             Ok(()) => bad(BadRequest::UnknownSession),
@@ -143,6 +182,7 @@ async fn engine(
     };
     if page != opener {
         core.shared.counters.foreign();
+        core.count(|tally| tally.refused(Refused::Origin));
         return bad(BadRequest::Forbidden);
     }
     match transport {
@@ -291,9 +331,11 @@ fn handshake(core: &Rc<Core>, mount: &Arc<Mount>, mut request: Request<Incoming>
         value.to_str().is_ok_and(|text| text.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
     });
     if !asks || !wants_websocket(headers) {
+        core.count(|tally| tally.refused(Refused::Malformed));
         return bad(BadRequest::BadRequest);
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        core.count(|tally| tally.refused(Refused::Malformed));
         let mut reply =
             plain(StatusCode::UPGRADE_REQUIRED, "only version 13 of the WebSocket protocol is served\n");
         reply.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -301,6 +343,7 @@ fn handshake(core: &Rc<Core>, mount: &Arc<Mount>, mut request: Request<Incoming>
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).and_then(accept_key);
     let Some(accept) = key.and_then(|key| HeaderValue::from_str(&key).ok()) else {
+        core.count(|tally| tally.refused(Refused::Malformed));
         return bad(BadRequest::BadRequest);
     };
     let upgraded = hyper::upgrade::on(&mut request);
@@ -392,6 +435,7 @@ fn unavailable() -> Reply {
 /// Its address or network has had enough for now; it is to come back in `wait` milliseconds.
 fn too_many(core: &Core, wait: u64) -> Reply {
     core.shared.counters.crowded();
+    core.count(|tally| tally.refused(Refused::Crowded));
     let mut reply =
         plain(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address; try again later\n");
     reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1_000)));

@@ -189,6 +189,7 @@ fn post(core: &Rc<Core>, connection: &Rc<Connection>, body: &Bytes) -> Answer {
     if connection.engine.borrow().transport() != Transport::Polling {
         return Answer::Bad(BadRequest::BadRequest);
     }
+    core.count(|tally| tally.read_bytes(Transport::Polling, body.len()));
     let decoded = payload::decode(body, connection.limits(), &mut |item| match item {
         Item::Packet(packet) => {
             connection.receive(core, Transport::Polling, packet);

@@ -18,10 +18,16 @@
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
 //! | [`tls`] | all of it behind TLS |
+//! | [`admin`] | the operator's port: what it serves, and to whom |
+//! | [`metrics`] | what is counted |
+//! | [`traces`] | what a collector of spans gets |
+//! | [`canaries`] | what nobody gets to see in logs and metrics |
 
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
+mod admin;
 mod api;
+mod canaries;
 mod chat;
 mod credentials;
 mod faults;
@@ -29,6 +35,7 @@ mod handshake;
 mod leaving;
 mod limits;
 mod logs;
+mod metrics;
 mod origins;
 mod packets;
 mod polling;
@@ -36,5 +43,6 @@ mod rates;
 mod stop;
 mod support;
 mod tls;
+mod traces;
 mod upgrade;
 mod websocket;

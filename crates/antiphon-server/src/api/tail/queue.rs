@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock};
 
 use antiphon_core::event::{Envelope, Event};
-use antiphon_core::ports::{Bus, Listener};
+use antiphon_core::ports::{Bus, Listener, Mark};
 use antiphon_core::topic::Topic;
 use tokio::sync::Notify;
 
@@ -79,7 +79,7 @@ impl Tails {
 }
 
 impl Listener for Readers {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }

@@ -199,8 +199,8 @@ async fn a_store_of_the_first_schema_is_brought_to_the_second_with_all_it_has() 
         store.put_key(&expected).await.unwrap();
     }
     assert_eq!(store.keys(None, 10).await.unwrap().len(), keys.len());
-    let nobody = Holder::Person(PersonId::parse("nobody").unwrap());
-    let stray = crate::auth::keys::record("stray", nobody, Timestamp(0));
+    let stray =
+        crate::auth::keys::record("stray", Holder::Person(PersonId::parse("nobody").unwrap()), Timestamp(0));
     assert!(store.put_key(&stray).await.is_err(), "references are still looked at");
     drop(store);
     assert_eq!(open(directory.path(), patient()).keys(None, 10).await.unwrap().len(), keys.len());

@@ -34,7 +34,9 @@ impl Server {
     }
 
     /// The same, with the drain time of `config`.
-    pub(crate) async fn start_as_it_is(config: Config, extras: Extras) -> Self {
+    pub(crate) async fn start_as_it_is(mut config: Config, extras: Extras) -> Self {
+        // Many servers run at once here.
+        config.admin.address.set_port(0);
         let running = wiring::start(config, extras).await.expect("the server starts");
         let served = &running.served()[0];
         let (address, path) = (served.address, served.path.clone());
@@ -72,6 +74,12 @@ impl Server {
     /// The first mount.
     pub(crate) fn door(&self) -> Door {
         Door { address: self.address, path: self.path.clone(), tls: None, receive_buffer: None }
+    }
+
+    /// The operator's port.
+    pub(crate) fn admin(&self) -> Door {
+        let address = self.running().admin().expect("a server of the tests has an admin port");
+        Door { address, path: String::new(), tls: None, receive_buffer: None }
     }
 
     pub(crate) fn app(&self) -> &Arc<App> {
