@@ -22,6 +22,11 @@ pub enum Status {
     Offline,
 }
 
+/// The key of the lease that the connections of `person` hold while they are here.
+pub fn lease(person: &PersonId) -> String {
+    format!("presence/{person}")
+}
+
 /// The people who are connected to this node.
 #[derive(Debug, Default)]
 pub(crate) struct Attendance(HashMap<PersonId, Here>);

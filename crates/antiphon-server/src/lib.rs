@@ -14,6 +14,8 @@
 //! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
 //! | [`api`] | the HTTP API for backends |
+//! | [`outbound`] | the one place that opens connections to the outside |
+//! | [`webhooks`] | telling other servers what happens here |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
@@ -33,6 +35,7 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+pub mod outbound;
 mod pace;
 mod seed;
 mod session;
@@ -40,6 +43,7 @@ mod shared;
 pub mod sqlite;
 pub mod telemetry;
 mod transport;
+pub mod webhooks;
 mod wheel;
 pub mod wiring;
 

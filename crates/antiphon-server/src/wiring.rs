@@ -13,8 +13,10 @@ use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
 use antiphon_core::topic::Topic;
+use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::api::Api;
@@ -24,9 +26,11 @@ use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
+use crate::outbound::Outbound;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
 use crate::telemetry::{Parts, Scraper, Shape};
+use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
@@ -47,6 +51,8 @@ pub struct Extras {
     pub store: Option<Arc<dyn Store>>,
     /// Tells the time in place of the system.
     pub clock: Option<Arc<dyn Clock>>,
+    /// Remembers what webhooks need, if `store` is given: the same store, behind its other port.
+    pub webhooks: Option<Arc<dyn WebhookStore>>,
 }
 
 impl Extras {
@@ -77,7 +83,16 @@ pub struct Running {
     housekeeping: tokio::task::JoinHandle<()>,
     /// Served until everything else has stopped.
     admin: Option<Admin>,
+    telling: Option<Telling>,
     drain: Duration,
+}
+
+/// Webhooks at work.
+struct Telling {
+    webhooks: Arc<Webhooks>,
+    /// Told after the last connection is closed, because closing is news too.
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
@@ -85,8 +100,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
     let admin_port = admin::Port::bind(&config.admin)?;
-    let (store, parts) = match extras.store {
-        Some(store) => (store, Vec::new()),
+    let Stores { store, webhooks: webhook_store, parts } = match extras.store {
+        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
         None => open_store(&config)?,
     };
     let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -116,6 +131,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);
@@ -143,7 +160,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
+    let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
     let api = Api::new(shared.clone(), &config.api);
@@ -155,6 +172,10 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
     let housekeeping = tokio::spawn(async move {
         tokio::join!(app, auth);
+    });
+    let telling = webhooks.map(|webhooks| {
+        let (stop, stopped) = watch::channel(false);
+        Telling { task: tokio::spawn(webhooks.clone().run(stopped)), webhooks, stop }
     });
     let counted = config.telemetry.metrics;
     let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
@@ -171,16 +192,50 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let ports = ports.take().unwrap_or_default();
         threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, admin, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
 }
 
-/// The store, and what it has to say about itself.
-fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Parts)> {
+/// A store behind its ports, and what it has to say about itself.
+struct Stores {
+    store: Arc<dyn Store>,
+    webhooks: Option<Arc<dyn WebhookStore>>,
+    parts: Parts,
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
-        return Ok((Arc::new(MemoryStore::new()), Vec::new()));
+        let store = Arc::new(MemoryStore::new());
+        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new() });
     }
     let store = Arc::new(open_sqlite(config)?);
-    Ok((store.clone(), vec![store]))
+    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store] })
+}
+
+/// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.
+async fn make_webhooks(
+    config: &Config,
+    app: &App,
+    store: Option<Arc<dyn WebhookStore>>,
+    outbound: Arc<Outbound>,
+) -> anyhow::Result<Option<Arc<Webhooks>>> {
+    if config.endpoints.is_empty() {
+        // What is said while nobody is to be told is not told later.
+        if let Some(store) = store {
+            store.follow_messages(false).await?;
+        }
+        return Ok(None);
+    }
+    let store = store.context("webhooks need a store that remembers them")?;
+    let ports = webhooks::Ports {
+        store,
+        leases: app.ports().leases.clone(),
+        clock: app.ports().clock.clone(),
+        outbound,
+    };
+    let webhooks = Webhooks::new(&config.webhooks, &config.endpoints, ports)?;
+    app.ports().bus.tap(webhooks.listener());
+    webhooks.begin().await.context("webhooks")?;
+    Ok(Some(webhooks))
 }
 
 /// Opens the embedded database of `config`.
@@ -246,6 +301,11 @@ impl Running {
         &self.shared.app
     }
 
+    /// The webhooks, if any are configured.
+    pub fn webhooks(&self) -> Option<&Arc<Webhooks>> {
+        self.telling.as_ref().map(|telling| &telling.webhooks)
+    }
+
     /// The counters.
     pub fn counters(&self) -> Reading {
         self.shared.counters.read()
@@ -299,6 +359,10 @@ impl Running {
             }
         }
         let _ = self.housekeeping.await;
+        if let Some(telling) = self.telling {
+            telling.stop.send_replace(true);
+            let _ = telling.task.await;
+        }
         if let Some(admin) = self.admin {
             admin.stop().await;
         }

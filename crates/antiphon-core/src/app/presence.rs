@@ -157,7 +157,7 @@ fn here(caller: &Caller) -> Option<(&PersonId, ConnectionId)> {
 }
 
 fn key(person: &PersonId) -> String {
-    format!("presence/{person}")
+    crate::presence::lease(person)
 }
 
 #[cfg(test)]

@@ -73,7 +73,6 @@ pub(super) struct MessageView {
     /// The person of the conversation.
     person: String,
     /// Who said it.
-    #[schema(inline)]
     from: Side,
     /// What was said.
     text: String,
@@ -154,7 +153,6 @@ fn hundred() -> u32 {
 struct NewMessage {
     /// Who says it. Default: the person.
     #[serde(default = "person")]
-    #[schema(inline)]
     from: Side,
     /// What is said: 1 to 32,768 bytes.
     text: String,

@@ -105,7 +105,7 @@ struct Publication {
     #[serde(alias = "event")]
     name: String,
     /// Any JSON. It is relayed as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Box<RawValue>,
 }
 

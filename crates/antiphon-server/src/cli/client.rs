@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::input;
 use crate::config::Secret;
+use crate::outbound::operator_client;
 
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -165,9 +166,4 @@ async fn read(response: Response) -> anyhow::Result<Value> {
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn operator_client() -> anyhow::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    builder.connect_timeout(Duration::from_secs(5)).build().context("preparing an HTTP client")
 }

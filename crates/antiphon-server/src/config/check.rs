@@ -3,7 +3,7 @@
 use super::nearest::nearest;
 use super::tree::Step;
 use super::{Config, Mount, Problem};
-use crate::models;
+use crate::{models, webhooks};
 
 /// A setting that cannot work.
 pub(super) struct Wrong {
@@ -34,6 +34,7 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
     }
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
+    part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
     found
 }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{admin, api, auth, models, telemetry};
+use crate::{admin, api, auth, models, outbound, telemetry, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -35,6 +35,13 @@ pub struct Config {
     pub store: Store,
     /// Who answers.
     pub model: models::Settings,
+    /// Connections that the server opens itself.
+    pub outbound: outbound::Settings,
+    /// How webhooks are delivered.
+    pub webhooks: webhooks::Settings,
+    /// Other servers that are told what happens here.
+    #[serde(rename = "webhook")]
+    pub endpoints: Vec<webhooks::EndpointSettings>,
     /// A plan by its name, created or replaced at start-up. `free`, `pro` and `enterprise` exist without being named.
     #[serde(rename = "plan")]
     pub plans: BTreeMap<String, Plan>,

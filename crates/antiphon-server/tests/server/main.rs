@@ -18,6 +18,7 @@
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
+//! | [`webhooks`] | other servers are told what happens: signed, in order, and nothing lost |
 //! | [`tls`] | all of it behind TLS |
 //! | [`admin`] | the operator's port: what it serves, and to whom |
 //! | [`metrics`] | what is counted |
@@ -52,4 +53,5 @@ mod support;
 mod tls;
 mod traces;
 mod upgrade;
+mod webhooks;
 mod websocket;

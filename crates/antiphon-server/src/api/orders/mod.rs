@@ -1,7 +1,7 @@
 //! What a command looks like as JSON: the one translation into the core's commands.
 //!
-//! [`drafts`] holds a struct for every command, and [`KNOWN`] lists them by name. A command of the core that is missing does
-//! not compile: [`name_of`] has to name it.
+//! [`drafts`] holds a struct for every command, and [`KNOWN`] lists them by name. What a new command of the core
+//! needs shows where [`is_repeatable`] does not compile.
 
 pub(super) mod drafts;
 
@@ -176,26 +176,6 @@ pub(super) const KNOWN: [Known; 14] = [
     known::<UnwatchAgent>("UnwatchAgent", || json!({"as": "user-123", "agent": "luna"})),
 ];
 
-/// The name of a command, as [`KNOWN`] has it.
-pub(super) fn name_of(command: &Command) -> &'static str {
-    match command {
-        Command::JoinConversation { .. } => "JoinConversation",
-        Command::LeaveConversation { .. } => "LeaveConversation",
-        Command::PostMessage { .. } => "PostMessage",
-        Command::Speak { .. } => "Speak",
-        Command::SetTyping { .. } => "SetTyping",
-        Command::WatchAgent { .. } => "WatchAgent",
-        Command::UnwatchAgent { .. } => "UnwatchAgent",
-        Command::SetPresence { .. } => "SetPresence",
-        Command::CreateAgent { .. } => "CreateAgent",
-        Command::ChangeAgent { .. } => "ChangeAgent",
-        Command::DeleteAgent { .. } => "DeleteAgent",
-        Command::ReadHistory { .. } => "ReadHistory",
-        Command::SendNotice { .. } => "SendNotice",
-        Command::Signal { .. } => "Signal",
-    }
-}
-
 /// Whether doing a command again, when nobody knows whether it was done before, has no second effect.
 ///
 /// A message under a key is stored once, and everything else that is stored ends up the same. What is only told would be
@@ -286,7 +266,7 @@ mod tests {
     fn every_example_is_the_command_that_it_says() {
         for example in examples() {
             let read = order(&example.to_string()).unwrap_or_else(|error| panic!("{example}: {error}"));
-            assert_eq!(example["command"], name_of(&read.order.command));
+            assert_eq!(example["command"], read.order.command.name());
             assert_eq!(example.get("as").is_some(), read.order.person.is_some());
         }
     }
