@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Type;
 
 use super::State;
-use super::body::{Asked, Place, parse};
+use super::body::{Asked, Place, object};
 use super::caller::Backend;
 use super::commands::Posted;
 use super::idempotency::Answer;
@@ -188,7 +188,7 @@ async fn say(
     errand: Errand,
 ) -> Result<Response, Problem> {
     let (agent, person) = (AgentId::parse(&agent)?, PersonId::parse(&person)?);
-    let NewMessage { from, text, client_message_id } = parse(&errand.text)?;
+    let NewMessage { from, text, client_message_id } = object(&errand.text)?;
     let once = client_message_id.map(|key| Once::parse(&key)).transpose()?;
     let order = match from {
         Side::Person => Order {

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Type;
 
 use super::State;
-use super::body::{Asked, Body, Place, parse};
+use super::body::{Asked, Body, Place, object};
 use super::caller::Backend;
 use super::moment;
 use super::orders::Order;
@@ -273,7 +273,7 @@ async fn notify(
     Place(person): Place<String>,
     errand: Errand,
 ) -> Result<Response, Problem> {
-    let NewNotice { kind, title, message, action } = parse(&errand.text)?;
+    let NewNotice { kind, title, message, action } = object(&errand.text)?;
     let notice = notice(kind, title, message, action)?;
     let person = existing(&state, &person).await?.id;
     let topic = Topic::Person(person.clone());
