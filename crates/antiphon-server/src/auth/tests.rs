@@ -165,9 +165,14 @@ async fn t32_a_credential_opens_the_dialects_it_says_and_no_other() {
     let chat = house.key(limited(&["chat"])).await.1;
     let two = house.key(limited(&["world", "mission"])).await.1;
     let all = house.key(of_person("bob")).await.1;
+    let service = house.key(of_service()).await.1;
+    let talkative = Order { dialects: Some(vec!["chat".into()]), ..of_service() };
+    let talkative = house.key(talkative).await.1;
     let session = house.session("bob").await;
     let token = house.token(json!({"sub": "bob"}));
-    let table: [(&str, &str, [bool; 5]); 5] = [
+    let table: [(&str, &str, [bool; 5]); 7] = [
+        ("a service's key", &service, [false, false, false, false, true]),
+        ("a service's key for chat", &talkative, [true, false, false, false, false]),
         ("a key for chat", &chat, [true, false, false, false, false]),
         ("a key for two", &two, [false, false, true, true, false]),
         ("a key for all", &all, [true, true, true, true, true]),
