@@ -11,7 +11,7 @@
 //! | [`refusal`] | why it was not done |
 //! | [`ports`] | what the core needs from the world |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
-//! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`] | the nouns and their rules |
+//! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
 //! | [`contract`] | what every implementation of a port must do, as a suite |
@@ -35,3 +35,4 @@ pub mod ports;
 pub mod presence;
 pub mod refusal;
 pub mod topic;
+pub mod wallet;
