@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
-use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
+use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
@@ -102,9 +102,14 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         model,
         clock,
         audience: Arc::new(Hub::new(mailboxes.clone())),
+        chain: Arc::new(NoChain),
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
+    let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
+    if refunded > 0 {
+        tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
+    }
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);

@@ -10,6 +10,7 @@ mod logins;
 mod people;
 mod requests;
 mod revocations;
+mod wallets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -54,6 +55,7 @@ struct Contents {
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
+    books: wallets::Books,
 }
 
 impl Contents {
