@@ -250,6 +250,7 @@ fn relation() -> impl Strategy<Value = Relation> {
         respect,
         love,
         curiosity,
+        meetings: 7,
     })
 }
 

@@ -178,12 +178,17 @@ async fn feelings_move_with_the_message_and_stay_within_bounds(store: &dyn Store
         assert_eq!(append(store, moving(Some(delta))).await.1, expected);
     }
     assert_eq!(
-        (expected.affinity, expected.respect, expected.love),
-        (1.0, 0.0, 1.0),
+        (expected.affinity, expected.respect, expected.love, expected.meetings),
+        (1.0, 0.0, 1.0, 40),
         "the bounds were reached"
     );
     assert_eq!(append(store, moving(None)).await.1, expected, "without a move the answer says how it is");
-    assert_eq!(append(store, moving(Some(no_move()))).await.1, expected);
+    expected.meetings += 1;
+    assert_eq!(
+        append(store, moving(Some(no_move()))).await.1,
+        expected,
+        "it is one more message all the same"
+    );
 
     let ada = person("ada").id;
     assert_eq!(store.relation(&agent("luna"), &ada).await.unwrap(), expected);

@@ -77,7 +77,14 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         Reply { id: answer_id(), conversation: conversation(), agent: luna(), person: ada(), at: NOW };
     // As sums of hundredths come out.
     let warmer = Relation { trust: 0.5 + 0.02, affinity: 0.5 + 0.03, ..Relation::default() };
-    let grown = Relation { trust: 1.0, affinity: 0.5 + 0.03 * 10.0, respect: 0.6, love: 0.9, curiosity: 0.1 };
+    let grown = Relation {
+        trust: 1.0,
+        affinity: 0.5 + 0.03 * 10.0,
+        respect: 0.6,
+        love: 0.9,
+        curiosity: 0.1,
+        meetings: 40,
+    };
     let broken = Relation { trust: 0.5 - 0.03 * 13.0, affinity: 0.0, respect: 0.3, ..Relation::default() };
     let change =
         AgentChange { name: Some("Luna".into()), tone: Some("warm".into()), ..AgentChange::default() };

@@ -1,4 +1,4 @@
--- Tokens that people have. What is in a ledger stays as it was written: the database itself refuses anything else.
+-- Tokens that people have, and how often people and agents have met. What is in a ledger stays as it was written: the database itself refuses anything else.
 
 CREATE TABLE ledger (
     person TEXT NOT NULL REFERENCES people (id),
@@ -46,3 +46,10 @@ CREATE TABLE open_charges (
     person TEXT NOT NULL REFERENCES people (id),
     tokens INTEGER NOT NULL CHECK (tokens > 0)
 ) STRICT;
+
+-- How often the person has said something to the agent; so far, as often as they are known to have.
+ALTER TABLE relations ADD COLUMN meetings INTEGER NOT NULL DEFAULT 0 CHECK (meetings BETWEEN 0 AND 4294967295);
+
+UPDATE relations SET meetings = said.messages
+FROM (SELECT agent, person, count(*) AS messages FROM messages WHERE author = 'person' GROUP BY agent, person) AS said
+WHERE said.agent = relations.agent AND said.person = relations.person;
