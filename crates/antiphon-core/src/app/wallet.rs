@@ -120,8 +120,8 @@ impl App {
 
     /// Gives back what was paid for answers that an earlier process began and did not finish. Returns how many there were.
     ///
-    /// To be called once, before the first command: nothing is under way then, so every charge that is open has lost its
-    /// answer.
+    /// To be called once, before the first command, by the only process that has the store: nothing is under way then, so every
+    /// charge that is open has lost its answer.
     pub async fn recover(&self) -> Result<u64, Fault> {
         let mut refunded = 0;
         loop {
