@@ -75,6 +75,11 @@ check: ## format, lints, documentation, licences, advisories
 		echo "The advisory database cannot be fetched from here: known vulnerabilities were NOT looked for."; \
 	fi
 
+.PHONY: reference
+reference: ## write docs/reference anew from the code
+	cargo run --quiet --locked -p antiphon-server -- config print --format markdown > $(TARGET)/configuration.md
+	mv $(TARGET)/configuration.md docs/reference/configuration.md
+
 .PHONY: bench
 bench: ## measure the server beside the cheapest possible one and its peers; writes docs/benchmarks.md
 	cargo build --release --locked -p antiphon-server -p antiphon-bench

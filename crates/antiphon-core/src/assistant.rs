@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::field::Empty;
+use tracing::span::Id;
+use tracing::{Instrument as _, Span};
 
 use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock, wallet};
@@ -29,6 +32,9 @@ use crate::ports::{Appended, Charge, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
 use crate::wallet::Entry;
+
+/// The target of spans, which the log leaves to a collector of traces.
+const SPANS: &str = "antiphon::span";
 
 /// How long answers may take to notice that they were cut off.
 const CUT_OFF: Duration = Duration::from_secs(1);
@@ -48,11 +54,26 @@ pub(crate) struct Assistant {
     quiet: Notify,
     /// Once answers are cut off.
     cut_off: AtomicBool,
+    finished: AtomicU64,
+    failed: AtomicU64,
     /// Messages that were paid for and whose answer has failed, until they are refunded. There are no more of them than posts
     /// since the store last worked; a process that dies before leaves them to [`App::recover`](crate::app::App::recover).
     owed: Mutex<VecDeque<MessageId>>,
     /// Told whenever one is added.
     owing: Notify,
+}
+
+/// How many answers there are, and were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Being given now.
+    pub running: usize,
+    /// Messages that wait for the answer before theirs.
+    pub waiting: usize,
+    /// Ended whole, since the start.
+    pub finished: u64,
+    /// Ended otherwise, since the start.
+    pub failed: u64,
 }
 
 struct Limits {
@@ -89,6 +110,7 @@ struct Job {
     question: Question,
     ending: Ending,
     place: Place,
+    span: Span,
 }
 
 impl Assistant {
@@ -105,6 +127,8 @@ impl Assistant {
             queues: Mutex::default(),
             quiet: Notify::new(),
             cut_off: AtomicBool::new(false),
+            finished: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             owed: Mutex::default(),
             owing: Notify::new(),
         }
@@ -122,7 +146,19 @@ impl Assistant {
             ));
         }
         queue.places += 1;
-        Ok(Place { assistant: Arc::clone(self), conversation, runtime: Handle::current() })
+        let (runtime, asked_in) = (Handle::current(), Span::current().id());
+        Ok(Place { assistant: Arc::clone(self), conversation, runtime, asked_in })
+    }
+
+    /// See [`App::answers`](crate::app::App::answers).
+    pub(crate) fn answers(&self) -> Answers {
+        let queues = lock(&self.queues);
+        Answers {
+            running: queues.values().filter(|queue| queue.running).count(),
+            waiting: queues.values().map(|queue| queue.waiting.len()).sum(),
+            finished: self.finished.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
     }
 
     /// See [`App::settle`](crate::app::App::settle).
@@ -206,10 +242,12 @@ impl Assistant {
     }
 
     async fn answer(&self, job: Job) {
-        let Job { question, ending, place } = job;
+        let Job { question, ending, place, .. } = job;
         let reply = ending.reply.clone();
         self.publish(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
-        if let Err(fault) = self.generate(question, ending).await {
+        let generated = self.generate(question, ending).await;
+        Span::current().record("end", if generated.is_ok() { "finished" } else { "failed" });
+        if let Err(fault) = generated {
             tracing::error!(agent = %reply.agent, fault = explain(&fault), "an agent could not answer");
         }
         // Held until here: the next answer begins when this one has ended.
@@ -337,6 +375,8 @@ pub(crate) struct Place {
     conversation: ConversationId,
     /// Where the answer will be worked on: on the runtime of whoever asked, also when the store's thread says go.
     runtime: Handle,
+    /// The span of whoever asked, if anybody records it.
+    asked_in: Option<Id>,
 }
 
 impl Place {
@@ -345,11 +385,16 @@ impl Place {
         let assistant = Arc::clone(&self.assistant);
         let (conversation, runtime) = (self.conversation, self.runtime.clone());
         let ending = Ending::of(&question, Arc::clone(&assistant));
+        // It follows from the command and is not part of it: that one ends long before.
+        let span = tracing::info_span!(
+            target: SPANS, parent: None, "answer", conversation = %conversation.0, reply = %ending.reply.id.0, end = Empty,
+        );
+        span.follows_from(self.asked_in.clone());
         let start = {
             let mut queues = lock(&assistant.queues);
             // The queue exists, because this place was reserved in it.
             let queue = queues.entry(conversation).or_default();
-            queue.waiting.push_back(Job { question, ending, place: self });
+            queue.waiting.push_back(Job { question, ending, place: self, span });
             !std::mem::replace(&mut queue.running, true)
         };
         if start {
@@ -390,7 +435,9 @@ impl Worker {
                 return;
             }
             // A model that panics spoils its own answer and not those that wait behind it.
-            if AssertUnwindSafe(self.assistant.answer(job)).catch_unwind().await.is_err() {
+            let span = job.span.clone();
+            let answer = AssertUnwindSafe(self.assistant.answer(job).instrument(span));
+            if answer.catch_unwind().await.is_err() {
                 tracing::error!("an agent panicked while it answered");
             }
         }
@@ -442,6 +489,7 @@ impl Ending {
 
     fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
         self.told = true;
+        self.assistant.finished.fetch_add(1, Relaxed);
         self.assistant
             .publish(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
     }
@@ -450,6 +498,7 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.told {
+            self.assistant.failed.fetch_add(1, Relaxed);
             let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
             self.assistant.publish(&self.reply, Event::ReplyFailed(reply));
             if let Some(message) = self.paid {

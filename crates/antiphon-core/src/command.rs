@@ -215,6 +215,35 @@ impl Once {
     }
 }
 
+impl Command {
+    /// Its name, in logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::JoinConversation { .. } => "JoinConversation",
+            Self::LeaveConversation { .. } => "LeaveConversation",
+            Self::PostMessage { .. } => "PostMessage",
+            Self::Speak { .. } => "Speak",
+            Self::SetTyping { .. } => "SetTyping",
+            Self::WatchAgent { .. } => "WatchAgent",
+            Self::UnwatchAgent { .. } => "UnwatchAgent",
+            Self::SetPresence { .. } => "SetPresence",
+            Self::CreateAgent { .. } => "CreateAgent",
+            Self::ChangeAgent { .. } => "ChangeAgent",
+            Self::DeleteAgent { .. } => "DeleteAgent",
+            Self::ReadHistory { .. } => "ReadHistory",
+            Self::SendNotice { .. } => "SendNotice",
+            Self::Signal { .. } => "Signal",
+            Self::OpenWallet { .. } => "OpenWallet",
+            Self::Deposit { .. } => "Deposit",
+            Self::Withdraw { .. } => "Withdraw",
+            Self::ClaimReward { .. } => "ClaimReward",
+            Self::Grant { .. } => "Grant",
+            Self::ReadBalance { .. } => "ReadBalance",
+            Self::ReadLedger { .. } => "ReadLedger",
+        }
+    }
+}
+
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

@@ -10,6 +10,7 @@
 //! | [`event`] | what has happened |
 //! | [`refusal`] | why it was not done |
 //! | [`ports`] | what the core needs from the world |
+//! | [`webhooks`] | what is told to other servers, and what must be remembered until they have been told |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
 //! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
@@ -36,3 +37,4 @@ pub mod presence;
 pub mod refusal;
 pub mod topic;
 pub mod wallet;
+pub mod webhooks;

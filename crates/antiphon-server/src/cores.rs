@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use antiphon_core::dialect::Out;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::ListenerId;
+use antiphon_core::ports::{ListenerId, Mark};
+use antiphon_core::topic::Topic;
 use slab::Slab;
 use tokio::time::Instant;
 
-use crate::hub::{Mail, Mailbox, Rooms};
+use crate::hub::{Heard, Mail, Mailbox, Rooms};
 use crate::session::{Connection, Socket};
 use crate::shared::Shared;
+use crate::telemetry::context::RequestId;
+use crate::telemetry::{Shape, Tally};
 use crate::transport::polling;
 use crate::wheel::Wheel;
 
@@ -40,6 +43,12 @@ pub(crate) struct Core {
     pub(crate) rooms: RefCell<Rooms>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) out: RefCell<Out>,
+    pub(crate) heard: RefCell<Heard>,
+    /// See [`Core::await_turn`].
+    accepting: Cell<u64>,
+    /// `None` when nothing is counted.
+    pub(crate) tally: Option<Tally>,
+    requests: Cell<u64>,
     wheel: RefCell<Wheel>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     spare: RefCell<Vec<Rc<Connection>>>,
@@ -53,9 +62,10 @@ thread_local! {
 }
 
 impl Core {
-    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(index: u16, shared: Arc<Shared>, counted: Option<Shape>) -> Rc<Self> {
         let mailbox = shared.mailboxes[usize::from(index)].clone();
         let listener = shared.app.ports().bus.attach(mailbox.clone());
+        shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
             shared,
@@ -66,6 +76,10 @@ impl Core {
             rooms: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::default(),
+            heard: RefCell::default(),
+            accepting: Cell::new(0),
+            tally: counted.map(Tally::new),
+            requests: Cell::new(0),
             wheel: RefCell::default(),
             dirty: RefCell::default(),
             spare: RefCell::default(),
@@ -92,11 +106,31 @@ impl Core {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Waits until one more connection may be accepted. To be asked by the one core that accepts for all.
+    pub(crate) async fn await_turn(&self) {
+        loop {
+            let mut full_at = self.accepting.get();
+            let taken = self.shared.accepts.take(&mut full_at, self.now());
+            self.accepting.set(full_at);
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+            }
+        }
+    }
+
     /// A number that no other connection or socket of this core had lately.
     pub(crate) fn next_generation(&self) -> u32 {
         let next = self.generation.get().wrapping_add(1);
         self.generation.set(next);
         next
+    }
+
+    /// A name that no other request has.
+    pub(crate) fn next_request(&self) -> RequestId {
+        let next = self.requests.get() + 1;
+        self.requests.set(next);
+        RequestId::new(self.index, next)
     }
 
     /// The socket with this id, unless it is gone.
@@ -132,6 +166,7 @@ impl Core {
             }
         }
         wheel.abort();
+        self.mailbox.close();
     }
 
     fn turn(self: &Rc<Self>) -> Turn {
@@ -139,16 +174,28 @@ impl Core {
         let mut turn = Turn::More;
         let mut letters = self.letters.take();
         self.mailbox.take_into(&mut letters);
+        let taken = letters.len();
         for mail in letters.drain(..) {
             match mail {
-                Mail::Event(envelope) => self.deliver(&envelope),
+                Mail::Event(envelope, mark) => self.deliver(&envelope, mark),
                 Mail::Join(connection, topic) => {
                     self.join(connection, &topic);
                 }
                 Mail::Leave(connection, topic) => self.leave(connection, &topic),
-                Mail::Accepted(stream, port) => port.serve_std(self, stream),
+                Mail::Accepted(stream, visit, port) => port.serve_std(self, stream, visit),
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
+                Mail::Evict(principal, answer) => self.evict(principal, answer),
+                Mail::Listeners(topic, answer) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.listeners(&topic));
+                }
+                Mail::Count(reply) => {
+                    // Whoever asked may have stopped waiting.
+                    if let Some(sheet) = self.sheet() {
+                        let _ = reply.send(sheet);
+                    }
+                }
                 Mail::Drain(over) => {
                     tokio::task::spawn_local(self.clone().drain(over));
                 }
@@ -160,6 +207,7 @@ impl Core {
         *self.letters.borrow_mut() = letters;
         self.flush();
         let took = began.elapsed();
+        self.count(|tally| tally.turn(taken, took));
         if took > LONG_TURN {
             // Everybody on this core waited meanwhile.
             self.shared.counters.long_turn();

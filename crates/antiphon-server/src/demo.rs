@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::admin;
 use crate::config::{Config, Listener, Mount, Server, Store};
 use crate::wiring::Served;
 
@@ -43,21 +44,29 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
         listeners: vec![Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(3000))),
             tls: None,
+            api: true,
             mounts: vec![chat],
         }],
         store: Store::default(),
+        admin: admin::Settings {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(9464))),
+            ..admin::Settings::default()
+        },
         ..Config::default()
     }
 }
 
 /// What the demo says when it is ready.
-pub fn banner(served: &[Served]) -> String {
+pub fn banner(served: &[Served], admin: Option<SocketAddr>) -> String {
     let mut text = String::from(
         "\nAntiphon, in DEMO MODE: the documents' placeholder keys work. Loopback only; do not use it for anything real.\n\n",
     );
     for mount in served {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<10} http://{}{}", mount.dialects.join("+"), mount.address, mount.path);
+    }
+    if let Some(admin) = admin {
+        let _ = writeln!(text, "  {:<10} http://{admin}/metrics", "metrics");
     }
     if let Some(chat) = served.iter().find(|mount| mount.dialects.iter().any(|name| name == "chat")) {
         let _ = write!(

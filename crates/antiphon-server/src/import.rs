@@ -2,14 +2,14 @@
 
 use std::io::BufRead;
 
-use antiphon_core::actor::{Person, Plan};
+use antiphon_core::actor::{Holder, Person, Plan};
 use antiphon_core::agents::Agent;
 use antiphon_core::ids::{AgentId, PersonId, Timestamp};
 use antiphon_core::ports::Store;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::auth::keys;
+use crate::auth::{keys, placeholders};
 
 /// One line.
 #[derive(Debug, Deserialize)]
@@ -75,12 +75,12 @@ async fn put(store: &dyn Store, line: Line, now: Timestamp) -> anyhow::Result<()
         Line::Key { person, key } => {
             anyhow::ensure!(!key.is_empty(), "a key must not be empty");
             anyhow::ensure!(
-                !keys::PLACEHOLDERS.contains(&&*key),
+                !placeholders::PLACEHOLDERS.contains(&&*key),
                 "{key:?} is a placeholder of the documents"
             );
             let person = PersonId::parse(&person)?;
             anyhow::ensure!(store.person(&person).await?.is_some(), "there is no person {person}");
-            store.put_key(&keys::record(&key, person, now)).await?;
+            store.put_key(&keys::record(&key, Holder::Person(person), now)).await?;
         }
         Line::Agent { id, owner, name, role, personality, purpose, tone, visibility } => {
             let owner = PersonId::parse(&owner)?;
@@ -104,7 +104,6 @@ async fn put(store: &dyn Store, line: Line, now: Timestamp) -> anyhow::Result<()
 
 #[cfg(test)]
 mod tests {
-    use antiphon_core::actor::Holder;
     use antiphon_core::memory::MemoryStore;
 
     use super::*;

@@ -1,12 +1,12 @@
 //! What exists before anybody comes: the documented plans, and in demo mode what the documents' snippets name.
 
-use antiphon_core::actor::{Person, Plan};
+use antiphon_core::actor::{Holder, Person, Plan};
 use antiphon_core::agents::Agent;
 use antiphon_core::ids::{AgentId, PersonId, Timestamp};
 use antiphon_core::ports::Store;
 use anyhow::Context as _;
 
-use crate::auth::keys;
+use crate::auth::{keys, placeholders};
 use crate::config;
 
 /// Creates the documented plans that do not exist yet, and those of the configuration.
@@ -36,7 +36,7 @@ pub(crate) async fn plans(store: &dyn Store, config: &config::Config) -> anyhow:
 
 /// Refuses a store that knows a credential which everybody can read in the documents.
 pub(crate) async fn refuse_placeholders(store: &dyn Store) -> anyhow::Result<()> {
-    for key in keys::PLACEHOLDERS {
+    for key in placeholders::PLACEHOLDERS {
         let known = store.key(&keys::hash(key)).await?;
         anyhow::ensure!(
             known.is_none(),
@@ -49,6 +49,9 @@ pub(crate) async fn refuse_placeholders(store: &dyn Store) -> anyhow::Result<()>
 
 const PEOPLE: [(&str, &str, &str); 2] =
     [("user-123", "enterprise", "your-api-key"), ("user-456", "pro", "your-api-key-456")];
+
+/// A backend: its name and its key.
+const SERVICE: (&str, &str) = ("demo", "your-service-key");
 
 /// Id, owner, name, kind, personality, tone.
 const AGENTS: [[&str; 6]; 5] = [
@@ -67,8 +70,10 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
             let (id, plan) = (id.clone(), plan.to_owned());
             store.put_person(&Person { id, plan, roles: Vec::new(), created_at: now }).await?;
         }
-        store.put_key(&keys::record(key, id, now)).await?;
+        store.put_key(&keys::record(key, Holder::Person(id), now)).await?;
     }
+    let service = Holder::Service(SERVICE.0.to_owned());
+    store.put_key(&keys::record(SERVICE.1, service, now)).await?;
     for [id, owner, name, kind, personality, tone] in AGENTS {
         let id = AgentId::parse(id).context("an agent of the demo")?;
         if store.agent(&id).await?.is_none() {
@@ -91,7 +96,6 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
 
 #[cfg(test)]
 mod tests {
-    use antiphon_core::actor::Holder;
     use antiphon_core::memory::MemoryStore;
     use antiphon_core::ports::{Agents as _, Keys as _, People as _};
 
@@ -120,6 +124,8 @@ mod tests {
         let key = store.key(&keys::hash("your-api-key")).await.unwrap().unwrap();
         let person = PersonId::parse("user-123").unwrap();
         assert_eq!(key.holder, Holder::Person(person.clone()));
+        let service = store.key(&keys::hash("your-service-key")).await.unwrap().unwrap();
+        assert_eq!(service.holder, Holder::Service("demo".into()));
         let id = AgentId::parse("agent-123").unwrap();
         let mut agent = store.agent(&id).await.unwrap().unwrap();
         assert_eq!(agent.owner, person);

@@ -7,21 +7,30 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::topic::Topic;
+use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 
+use crate::admin::{self, Admin};
+use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
+use crate::outbound::Outbound;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
+use crate::telemetry::{Parts, Scraper, Shape};
+use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
@@ -40,6 +49,10 @@ pub struct Extras {
     pub model: Option<Arc<dyn Model>>,
     /// Remembers in place of the configured store.
     pub store: Option<Arc<dyn Store>>,
+    /// Tells the time in place of the system.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Remembers what webhooks need, if `store` is given: the same store, behind its other port.
+    pub webhooks: Option<Arc<dyn WebhookStore>>,
 }
 
 impl Extras {
@@ -68,17 +81,30 @@ pub struct Running {
     served: Vec<Served>,
     threads: Vec<JoinHandle<()>>,
     housekeeping: tokio::task::JoinHandle<()>,
+    /// Served until everything else has stopped.
+    admin: Option<Admin>,
+    telling: Option<Telling>,
     drain: Duration,
+}
+
+/// Webhooks at work.
+struct Telling {
+    webhooks: Arc<Webhooks>,
+    /// Told after the last connection is closed, because closing is news too.
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
-    let store = match extras.store {
-        Some(store) => store,
+    config.auth.check(extras.demo)?;
+    let admin_port = admin::Port::bind(&config.admin)?;
+    let Stores { store, webhooks: webhook_store, parts } = match extras.store {
+        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
         None => open_store(&config)?,
     };
-    let clock = Arc::new(SystemClock);
+    let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
     seed::plans(&*store, &config).await?;
     if extras.demo {
         seed::demo(&*store, clock.now()).await?;
@@ -106,6 +132,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
     let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
     if refunded > 0 {
         tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
@@ -116,6 +144,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let voices = Voices::new(&dialects)?;
     let mut ports = Vec::new();
     let mut served = Vec::new();
+    let mut mount_names = Vec::new();
     for listener in &config.listeners {
         let bound = listen::bind(listener.address)?;
         let address = bound.local_addr()?;
@@ -124,7 +153,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
             let echo = extras.echoes.iter().find(|(path, _)| *path == mount.path);
             let serves = echo.map_or(Serves::Sockets, |(_, layer)| *layer);
             let ids = if serves == Serves::Sockets { voices.of(&mount.dialects)? } else { Vec::new() };
-            mounts.push(Arc::new(Mount::new(mount, &config.limits, serves, ids)));
+            mounts.push(Arc::new(Mount::new(mount_names.len(), mount, &config.limits, serves, ids)));
+            mount_names.push((format!("{address}{}", mount.path), mount.clone()));
             served.push(Served {
                 dialects: mount.dialects.clone(),
                 address,
@@ -132,19 +162,32 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
                 tls: listener.tls.is_some(),
             });
         }
-        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+        ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::new(store);
-    let shared = Arc::new(Shared::new(
-        app.clone(),
-        auth,
-        mailboxes,
-        voices.voices,
-        config.limits.clone(),
-        extras.demo,
-    ));
-    let housekeeping = tokio::spawn(app.run(shared.stop_signal()));
+    let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
+    let shared =
+        Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
+    let api = Api::new(shared.clone(), &config.api);
+    let ports = ports.into_iter().map(|(bound, listener, mounts)| {
+        let api = listener.api.then(|| api.clone());
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+    });
+    let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
+    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let housekeeping = tokio::spawn(async move {
+        tokio::join!(app, auth);
+    });
+    let telling = webhooks.map(|webhooks| {
+        let (stop, stopped) = watch::channel(false);
+        Telling { task: tokio::spawn(webhooks.clone().run(stopped)), webhooks, stop }
+    });
+    let counted = config.telemetry.metrics;
+    let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
+    let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
+    let lock = config.admin.lock()?;
+    let pages = admin::Sources { shared: shared.clone(), scraper, lock };
+    let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);
@@ -152,16 +195,52 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let index = u16::try_from(index).context("at most 65,536 cores")?;
         // The first core accepts for all.
         let ports = ports.take().unwrap_or_default();
-        threads.push(spawn_core(index, shared.clone(), ports)?);
+        threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// A store behind its ports, and what it has to say about itself.
+struct Stores {
+    store: Arc<dyn Store>,
+    webhooks: Option<Arc<dyn WebhookStore>>,
+    parts: Parts,
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
-        return Ok(Arc::new(MemoryStore::new()));
+        let store = Arc::new(MemoryStore::new());
+        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new() });
     }
-    Ok(Arc::new(open_sqlite(config)?))
+    let store = Arc::new(open_sqlite(config)?);
+    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store] })
+}
+
+/// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.
+async fn make_webhooks(
+    config: &Config,
+    app: &App,
+    store: Option<Arc<dyn WebhookStore>>,
+    outbound: Arc<Outbound>,
+) -> anyhow::Result<Option<Arc<Webhooks>>> {
+    if config.endpoints.is_empty() {
+        // What is said while nobody is to be told is not told later.
+        if let Some(store) = store {
+            store.follow_messages(false).await?;
+        }
+        return Ok(None);
+    }
+    let store = store.context("webhooks need a store that remembers them")?;
+    let ports = webhooks::Ports {
+        store,
+        leases: app.ports().leases.clone(),
+        clock: app.ports().clock.clone(),
+        outbound,
+    };
+    let webhooks = Webhooks::new(&config.webhooks, &config.endpoints, ports)?;
+    app.ports().bus.tap(webhooks.listener());
+    webhooks.begin().await.context("webhooks")?;
+    Ok(Some(webhooks))
 }
 
 /// Opens the embedded database of `config`.
@@ -186,6 +265,7 @@ fn spawn_core(
     index: u16,
     shared: Arc<Shared>,
     ports: Vec<(TcpListener, Arc<Port>)>,
+    counted: Option<Shape>,
 ) -> anyhow::Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
@@ -194,7 +274,7 @@ fn spawn_core(
             Err(error) => return tracing::error!(%error, "a core could not start"),
         };
         runtime.block_on(async {
-            let core = Core::new(index, shared);
+            let core = Core::new(index, shared, counted);
             for (listener, port) in ports {
                 let core = core.clone();
                 tokio::task::spawn_local(async move {
@@ -216,9 +296,19 @@ impl Running {
         &self.served
     }
 
+    /// Where the operator's port is, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
     /// The core of this server, for whoever runs it in the same process.
     pub fn app(&self) -> &Arc<App> {
         &self.shared.app
+    }
+
+    /// The webhooks, if any are configured.
+    pub fn webhooks(&self) -> Option<&Arc<Webhooks>> {
+        self.telling.as_ref().map(|telling| &telling.webhooks)
     }
 
     /// The counters.
@@ -229,6 +319,17 @@ impl Running {
     /// Connections that are open now.
     pub fn open_connections(&self) -> usize {
         self.shared.open()
+    }
+
+    /// Sends every socket of `principal` away: it leaves its rooms, is told so, and its connection is closed. Returns how many
+    /// there were.
+    pub async fn disconnect(&self, principal: &Principal) -> usize {
+        self.shared.disconnect(principal).await
+    }
+
+    /// How many sockets listen to `topic`. Asked right after something was published there, it is how many got it.
+    pub async fn listeners(&self, topic: &Topic) -> usize {
+        self.shared.listeners(topic).await
     }
 
     /// Stops: no new connections, transports closed spread over the drain time, answers under way finished, data written.
@@ -263,6 +364,13 @@ impl Running {
             }
         }
         let _ = self.housekeeping.await;
+        if let Some(telling) = self.telling {
+            telling.stop.send_replace(true);
+            let _ = telling.task.await;
+        }
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
     }
 }
 
@@ -276,12 +384,13 @@ impl Voices {
         let voices: Vec<_> = dialects
             .iter()
             .flat_map(|dialect| {
-                let voice = |namespace: &&'static str| Voice { dialect: dialect.clone(), namespace };
-                dialect.namespaces().iter().map(voice).collect::<Vec<_>>()
+                dialect.namespaces().iter().map(|namespace| (dialect.clone(), *namespace)).collect::<Vec<_>>()
             })
             .collect();
         anyhow::ensure!(voices.len() <= usize::from(u8::MAX), "too many dialects");
-        Ok(Self { voices })
+        let voices = (0u8..).zip(voices);
+        let voice = |(id, (dialect, namespace))| Voice { id: VoiceId(id), dialect, namespace };
+        Ok(Self { voices: voices.map(voice).collect() })
     }
 
     /// The voices of these dialects, in their order.

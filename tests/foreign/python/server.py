@@ -45,6 +45,9 @@ dialects = ["chat"]
 ping_interval = 2000
 connect_timeout = 2000
 
+[admin]
+address = "127.0.0.1:0"
+
 [model]
 kind = "echo"
 chunk_delay = 0

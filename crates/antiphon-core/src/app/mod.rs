@@ -33,6 +33,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::access::{self, Action, Place};
 use crate::actor::{Actor, Caller};
+pub use crate::assistant::Answers;
 use crate::assistant::Assistant;
 use crate::command::{Command, Outcome};
 use crate::event::{Envelope, Event, Signal};
@@ -143,7 +144,7 @@ impl App {
     /// published. Faults of the ports are logged here, once, and come back as [`Refusal::internal`]. Must be called from a
     /// tokio runtime: answers of agents go on there.
     pub async fn handle(self: &Arc<Self>, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
-        let name = name_of(&command);
+        let name = command.name();
         match self.dispatch(caller, command).await {
             Ok(outcome) => Ok(outcome),
             Err(Trouble::Refused(refusal)) => {
@@ -278,6 +279,11 @@ impl App {
         settled
     }
 
+    /// How many answers of agents there are, and were. Looks at every conversation that waits for one.
+    pub fn answers(&self) -> Answers {
+        self.assistant.answers()
+    }
+
     /// The ports.
     pub fn ports(&self) -> &Ports {
         &self.ports
@@ -353,32 +359,6 @@ pub(crate) fn explain(fault: &Fault) -> String {
 /// Locks for a few lines. What a lock here guards is whole after every line, so a panic elsewhere does not spoil it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn name_of(command: &Command) -> &'static str {
-    match command {
-        Command::JoinConversation { .. } => "JoinConversation",
-        Command::LeaveConversation { .. } => "LeaveConversation",
-        Command::PostMessage { .. } => "PostMessage",
-        Command::Speak { .. } => "Speak",
-        Command::SetTyping { .. } => "SetTyping",
-        Command::WatchAgent { .. } => "WatchAgent",
-        Command::UnwatchAgent { .. } => "UnwatchAgent",
-        Command::SetPresence { .. } => "SetPresence",
-        Command::CreateAgent { .. } => "CreateAgent",
-        Command::ChangeAgent { .. } => "ChangeAgent",
-        Command::DeleteAgent { .. } => "DeleteAgent",
-        Command::ReadHistory { .. } => "ReadHistory",
-        Command::SendNotice { .. } => "SendNotice",
-        Command::Signal { .. } => "Signal",
-        Command::OpenWallet { .. } => "OpenWallet",
-        Command::Deposit { .. } => "Deposit",
-        Command::Withdraw { .. } => "Withdraw",
-        Command::ClaimReward { .. } => "ClaimReward",
-        Command::Grant { .. } => "Grant",
-        Command::ReadBalance { .. } => "ReadBalance",
-        Command::ReadLedger { .. } => "ReadLedger",
-    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,25 @@ async fn one_conversation_is_answered_message_by_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_are_counted_while_they_are_given_and_by_how_they_end() {
+    let mut stage = Stage::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    stage.model.then([Step::Gate(gate.clone()), Step::Say("first")]);
+    stage.model.then([Step::Hang]);
+    ask(&mut stage, "one").await;
+    stage.hears(&["started"]).await;
+    ask(&mut stage, "two").await;
+    let so_far = |running, waiting, finished, failed| Answers { running, waiting, finished, failed };
+    assert_eq!(stage.app.answers(), so_far(1, 1, 0, 0));
+    gate.add_permits(1);
+    stage.hears(&["chunk 0 \"first\"", "finished first", "started"]).await;
+    assert_eq!(stage.app.answers(), so_far(1, 0, 1, 0));
+    stage.hears(&["failed"]).await;
+    assert!(stage.app.settle(Duration::from_secs(1)).await);
+    assert_eq!(stage.app.answers(), so_far(0, 0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn conversations_do_not_wait_for_each_other() {
     let mut stage = Stage::new().await;
     stage.model.then([Step::Hang]);

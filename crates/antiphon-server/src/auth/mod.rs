@@ -1,97 +1,70 @@
-//! Who somebody is: credentials in, an [`Actor`] out.
+//! Who somebody is: credentials in, an [`Actor`](antiphon_core::actor::Actor) out.
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`keys`] | how an API key is hashed and recognised |
-//! | [`rate`] | how often somebody may connect |
+//! | [`door`] | the one door: who comes in with what, for now and until when |
+//! | [`keys`] | how API keys, service keys and operator tokens are made and recorded |
+//! | [`token`] | whether a token that somebody else signed (JWT) is to be believed, and what it says |
+//! | [`sessions`], [`passwords`] | how a login becomes a session; whether a password is somebody's |
+//! | [`wallet`] | how somebody proves that a wallet is theirs |
+//! | [`revocation`] | which credentials are dead before their time |
+//! | [`secret`] | how secrets of ours are made, hashed and told apart by their shape |
+//! | [`rate`] | how often somebody may try |
+//! | [`placeholders`] | which credentials everybody knows from the documents |
+//! | [`settings`] | what can be configured |
+//!
+//! Secrets are stored as hashes and looked up by them; nothing here prints one.
 
-pub(crate) mod keys;
+mod door;
+pub mod keys;
+pub(crate) mod passwords;
+pub(crate) mod placeholders;
 mod rate;
+mod revocation;
+mod secret;
+mod sessions;
+mod settings;
+mod token;
+mod wallet;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::borrow::Cow;
 
-use antiphon_core::actor::{Actor, Holder, Plan, Principal, Proof, SecretHash};
-use antiphon_core::dialect::Credential;
-use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
-use self::rate::Rates;
+pub use door::{API, Doorkeeper};
+pub use sessions::Opened;
+pub use settings::{Algorithm, Issuer, People, Settings};
+pub use token::Fetch;
+pub use wallet::Challenge;
 
-pub(crate) use antiphon_core::actor::FALLBACK_PLAN;
-
-/// How long a key that was looked up is taken for known: also how long a removed one still works.
-const REMEMBER: Duration = Duration::from_secs(2);
-
-/// Keys remembered at once.
-const REMEMBERED: u64 = 100_000;
-
-/// Lets people in.
-pub(crate) struct Doorkeeper {
-    store: Arc<dyn Store>,
-    known: moka::sync::Cache<SecretHash, Arc<Actor>>,
-    guest: Arc<Actor>,
-    rates: Rates,
+/// Why somebody did not get what they asked for, before the two are told apart for them.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// They are told why.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Something here failed; that is for the log.
+    #[error(transparent)]
+    Broken(#[from] Fault),
 }
 
-impl Doorkeeper {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let plan = Plan {
-            name: "guest".into(),
-            connections_per_minute: None,
-            messages_per_month: None,
-            agents: Some(0),
-        };
-        Self {
-            store,
-            known: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
-            guest: Arc::new(Actor::new(Principal::Guest, Arc::new(plan))),
-            rates: Rates::default(),
-        }
-    }
-
-    /// Says who a credential belongs to, if it belongs to somebody who may connect now.
-    pub(crate) async fn admit(&self, credential: &Credential) -> Result<Arc<Actor>, Refusal> {
-        let actor = match credential {
-            Credential::None => return Ok(self.guest.clone()),
-            Credential::Bearer(key) => self.by_key(key).await.map_err(|fault| {
-                tracing::error!(error = &fault as &dyn std::error::Error, "a key could not be looked up");
+impl Denied {
+    /// What they are told. A fault is logged as having happened while doing `what`.
+    fn told(self, what: &'static str) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Broken(fault) => {
+                tracing::error!(what, error = &fault as &dyn std::error::Error, "authentication failed");
                 Refusal::internal()
-            })?,
-        };
-        let actor = actor.ok_or_else(|| Refusal::new(Code::BadCredential, "This API key is not known."))?;
-        if let (Some(person), Some(limit)) = (actor.person(), actor.plan.connections_per_minute)
-            && let Err(retry_after) = self.rates.count(person, limit)
-        {
-            return Err(Refusal::new(
-                Code::RateLimited { retry_after },
-                "Too many connections; try again later.",
-            ));
+            }
         }
-        Ok(actor)
-    }
-
-    async fn by_key(&self, key: &str) -> Result<Option<Arc<Actor>>, Fault> {
-        let hash = keys::hash(key);
-        if let Some(actor) = self.known.get(&hash) {
-            return Ok(Some(actor));
-        }
-        let key =
-            self.store.key(&hash).await?.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none());
-        let Some(key) = key else { return Ok(None) };
-        let Holder::Person(person) = &key.holder else { return Ok(None) };
-        let Some(person) = self.store.person(person).await? else { return Ok(None) };
-        let plan = match self.store.plan(&person.plan).await? {
-            Some(plan) => plan,
-            None => self
-                .store
-                .plan(FALLBACK_PLAN)
-                .await?
-                .ok_or_else(|| Fault::new("neither the person's plan nor the fallback plan exists"))?,
-        };
-        let actor = Actor::new(Principal::Person(person.id), Arc::new(plan));
-        let actor = Arc::new(Actor { proof: Proof::Key(key.id), ..actor });
-        self.known.insert(hash, actor.clone());
-        Ok(Some(actor))
     }
 }
+
+/// The credential is not good; `message` says why.
+fn bad_credential(message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::new(Code::BadCredential, message)
+}
+
+#[cfg(test)]
+mod tests;

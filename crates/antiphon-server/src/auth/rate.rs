@@ -1,10 +1,10 @@
-//! How often somebody may connect: a fixed window of one minute per person.
+//! How often somebody may try: a fixed window of one minute per name.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use antiphon_core::ids::PersonId;
 use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -12,21 +12,31 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Windows kept before those that are over are thrown out.
 const SWEEP: usize = 10_000;
 
-/// Counts connections per person.
-#[derive(Default)]
-pub(crate) struct Rates {
-    windows: Mutex<HashMap<PersonId, (Instant, u32)>>,
+/// Counts tries per name.
+pub(crate) struct Rates<K>(Mutex<Windows<K>>);
+
+struct Windows<K> {
+    windows: HashMap<K, (Instant, u32)>,
+    /// At this size it is swept; twice what a sweep left, so that sweeping costs little however many names come.
+    sweep_at: usize,
 }
 
-impl Rates {
-    /// Counts one connection; over `limit` per minute it says how many milliseconds to wait.
-    pub(crate) fn count(&self, person: &PersonId, limit: u32) -> Result<(), u64> {
+impl<K> Default for Rates<K> {
+    fn default() -> Self {
+        Self(Mutex::new(Windows { windows: HashMap::new(), sweep_at: SWEEP }))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Rates<K> {
+    /// Counts one try; over `limit` per minute it says how many milliseconds to wait.
+    pub(crate) fn count(&self, name: &K, limit: u32) -> Result<(), u64> {
         let now = Instant::now();
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        if windows.len() >= SWEEP {
-            windows.retain(|_, (start, _)| now - *start < WINDOW);
+        let mut rates = self.lock();
+        if rates.windows.len() >= rates.sweep_at {
+            rates.windows.retain(|_, (start, _)| now - *start < WINDOW);
+            rates.sweep_at = SWEEP.max(2 * rates.windows.len());
         }
-        let (start, count) = windows.entry(person.clone()).or_insert((now, 0));
+        let (start, count) = rates.windows.entry(name.clone()).or_insert((now, 0));
         if now - *start >= WINDOW {
             (*start, *count) = (now, 0);
         }
@@ -37,6 +47,15 @@ impl Rates {
         *count += 1;
         Ok(())
     }
+
+    /// Forgets what was counted for `name`.
+    pub(crate) fn forget(&self, name: &K) {
+        self.lock().windows.remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Windows<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -44,14 +63,25 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_connection_over_the_limit_is_told_how_long_to_wait() {
-        let (rates, ada) = (Rates::default(), PersonId::parse("ada").unwrap());
-        assert_eq!(rates.count(&ada, 2), Ok(()));
+    async fn the_try_over_the_limit_is_told_how_long_to_wait() {
+        let rates = Rates::default();
+        assert_eq!(rates.count(&"ada", 2), Ok(()));
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(rates.count(&ada, 2), Ok(()));
-        assert_eq!(rates.count(&ada, 2), Err(40_000));
-        assert_eq!(rates.count(&PersonId::parse("bob").unwrap(), 2), Ok(()));
+        assert_eq!(rates.count(&"ada", 2), Ok(()));
+        assert_eq!(rates.count(&"ada", 2), Err(40_000));
+        assert_eq!(rates.count(&"bob", 2), Ok(()));
         tokio::time::advance(Duration::from_secs(40)).await;
-        assert_eq!(rates.count(&ada, 2), Ok(()));
+        assert_eq!(rates.count(&"ada", 2), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn windows_that_are_over_are_thrown_out() {
+        let rates = Rates::default();
+        for name in 0..SWEEP {
+            rates.count(&name, 1).unwrap();
+        }
+        tokio::time::advance(WINDOW).await;
+        rates.count(&SWEEP, 1).unwrap();
+        assert_eq!(rates.lock().windows.len(), 1);
     }
 }

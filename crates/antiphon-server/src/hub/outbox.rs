@@ -49,8 +49,7 @@ impl Outbox {
     }
 
     /// Bytes that wait.
-    #[cfg(test)]
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::Mark;
 use antiphon_core::topic::Topic;
 use antiphon_wire::socket::Encoded;
+use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::cores::Core;
@@ -22,7 +24,9 @@ use crate::session::{Connection, Socket};
 /// The rooms of one core.
 #[derive(Default)]
 pub(crate) struct Rooms {
-    by_topic: HashMap<Topic, Rc<Room>, foldhash::fast::RandomState>,
+    /// Each at the place that its mark names: an event brings the mark along, so that it finds its room without a search.
+    rooms: Slab<Rc<Room>>,
+    by_topic: HashMap<Topic, Mark, foldhash::fast::RandomState>,
 }
 
 /// Who listens to one topic here.
@@ -49,9 +53,35 @@ pub(crate) struct Seat {
     position: Cell<u32>,
 }
 
+impl Rooms {
+    /// How many topics somebody listens to here.
+    pub(crate) fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    fn of(&self, topic: &Topic) -> Option<&Rc<Room>> {
+        self.by_topic.get(topic).and_then(|mark| self.rooms.get(mark.0 as usize))
+    }
+
+    /// The room with this mark, unless that is another topic's by now.
+    fn marked(&self, mark: Mark, topic: &Topic) -> Option<&Rc<Room>> {
+        self.rooms.get(mark.0 as usize).filter(|room| room.topic == *topic)
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if let Some(mark) = self.by_topic.remove(topic) {
+            self.rooms.try_remove(mark.0 as usize);
+        }
+    }
+}
+
 impl Core {
     /// `connection` hears `topic` from now on. `false` when it is gone or has too many topics.
     pub(crate) fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
+        if *topic == Topic::Nodes {
+            // What the nodes tell each other is no client's business, whoever asks.
+            return false;
+        }
         let Some(socket) = self.socket(connection) else { return false };
         let mut seats = socket.seats.borrow_mut();
         if seats.iter().any(|seat| seat.room.topic == *topic) {
@@ -84,6 +114,13 @@ impl Core {
         }
     }
 
+    /// How many sockets of this core listen to `topic`.
+    pub(crate) fn listeners(&self, topic: &Topic) -> usize {
+        let rooms = self.rooms.borrow();
+        let Some(room) = rooms.of(topic) else { return 0 };
+        room.groups.borrow().iter().map(|group| group.members.len()).sum()
+    }
+
     /// `socket` no longer hears anything.
     pub(crate) fn leave_all(&self, socket: &Socket) {
         let seats = std::mem::take(&mut *socket.seats.borrow_mut());
@@ -94,12 +131,14 @@ impl Core {
 
     fn room(&self, topic: &Topic) -> Rc<Room> {
         let mut rooms = self.rooms.borrow_mut();
-        if let Some(room) = rooms.by_topic.get(topic) {
+        if let Some(room) = rooms.of(topic) {
             return room.clone();
         }
         let room = Rc::new(Room { topic: topic.clone(), groups: RefCell::default() });
-        rooms.by_topic.insert(topic.clone(), room.clone());
-        self.shared.app.ports().bus.listen(self.listener, topic);
+        let place = rooms.rooms.insert(room.clone());
+        let mark = Mark(u32::try_from(place).expect("fewer topics than 2^32"));
+        rooms.by_topic.insert(topic.clone(), mark);
+        self.shared.app.ports().bus.listen(self.listener, topic, mark);
         room
     }
 
@@ -122,31 +161,38 @@ impl Core {
             groups.remove(index);
         }
         if groups.is_empty() {
-            self.rooms.borrow_mut().by_topic.remove(&seat.room.topic);
+            self.rooms.borrow_mut().remove(&seat.room.topic);
             self.shared.app.ports().bus.unlisten(self.listener, &seat.room.topic);
         }
     }
 
-    /// Hands one event to everybody here who listens to its topic.
-    pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>) {
-        let room = self.rooms.borrow().by_topic.get(&envelope.topic).cloned();
+    /// Hands one event to everybody here who listens to its topic, whose room has this mark.
+    pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>, mark: Mark) {
+        if envelope.topic == Topic::Nodes {
+            return self.hear(&envelope.event);
+        }
+        let room = self.rooms.borrow().marked(mark, &envelope.topic).cloned();
         let Some(room) = room else { return };
         let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());
         let delivery = envelope.event.delivery();
         for group in room.groups.borrow().iter() {
-            for frame in self.render(group.voice, &envelope.event) {
+            for (name, frame) in self.render(group.voice, &envelope.event) {
+                let mut receivers = 0;
                 let Some((last, others)) = group.members.split_last() else { continue };
                 let hears = |member: &Member| {
                     except.is_none_or(|id| id.slot != member.slot)
                         && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
                 };
                 for member in others.iter().filter(|member| hears(member)) {
+                    receivers += 1;
                     member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope);
                 }
                 // Moved, not cloned: a room of one needs no counting of references.
                 if hears(last) {
+                    receivers += 1;
                     last.connection.push_event(self, frame, delivery, group.voice, envelope);
                 }
+                self.count(|tally| tally.sent(group.voice, name, receivers));
             }
         }
         if envelope.event.closes_its_topic() {
@@ -177,8 +223,8 @@ impl Core {
         }
     }
 
-    /// `event` in the words of `voice`, as finished frames. Nothing if that dialect does not say it.
-    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[Encoded; 2]> {
+    /// `event` in the words of `voice`: what it is called there, as finished frames. Nothing if that dialect does not say it.
+    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[(&'static str, Encoded); 2]> {
         let voice = self.shared.voice(voice);
         let mut out = self.out.borrow_mut();
         out.clear();
@@ -191,6 +237,7 @@ impl Core {
             );
             return SmallVec::new();
         }
-        out.events().map(|(name, args)| Encoded::event(voice.namespace, None, name, args, &[])).collect()
+        let frame = |(name, args)| (name, Encoded::event(voice.namespace, None, name, args, &[]));
+        out.events().map(frame).collect()
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_core::event::{Delivery, Envelope};
+use antiphon_wire::engine::Transport;
 use antiphon_wire::socket::Encoded;
 use antiphon_wire::websocket::close_into;
 
@@ -41,7 +42,7 @@ impl Connection {
             (delivery, voice, &envelope.event),
             self.is_behind(),
             core.shared.limits.outbox,
-            |event| core.render(voice, event).into_iter().next(),
+            |event| core.render(voice, event).into_iter().next().map(|(_, frame)| frame),
         );
         match pushed {
             Ok(Queued::Whole) => self.pushed(core, false),
@@ -80,7 +81,17 @@ impl Connection {
         if state.blocked {
             return;
         }
-        match self.write() {
+        if let Some(why) = state.finishing {
+            let has_heard = match &*self.link.borrow() {
+                Link::Polling { waiting: None, .. } => return,
+                Link::Polling { .. } => self.outbox.borrow().is_empty(),
+                Link::Websocket(_) | Link::Closed => true,
+            };
+            if has_heard {
+                return self.close(core, Closing::Dismissed(why));
+            }
+        }
+        match self.write(core) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.update(|state| state.blocked = true);
@@ -90,11 +101,18 @@ impl Connection {
         }
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&self, core: &Core) -> io::Result<()> {
         let mut link = self.link.borrow_mut();
         match &mut *link {
             Link::Websocket(stream) => {
-                self.outbox.borrow_mut().write_with(|slices| stream.try_write(slices))?;
+                let mut bytes = 0;
+                let written = self.outbox.borrow_mut().write_with(|slices| {
+                    let taken = stream.try_write(slices)?;
+                    bytes += taken;
+                    Ok(taken)
+                });
+                core.count(|tally| tally.wrote_bytes(Transport::Websocket, bytes));
+                written?;
                 stream.try_flush()
             }
             Link::Polling { waiting, .. } => {
@@ -103,9 +121,9 @@ impl Connection {
                     return Ok(());
                 }
                 let Some(reply) = waiting.take() else { return Ok(()) };
-                reply
-                    .send(Answer::Packets(outbox.take_polling_body()))
-                    .map_err(|_| io::ErrorKind::BrokenPipe.into())
+                let body = outbox.take_polling_body();
+                core.count(|tally| tally.wrote_bytes(Transport::Polling, body.len()));
+                reply.send(Answer::Packets(body)).map_err(|_| io::ErrorKind::BrokenPipe.into())
             }
             Link::Closed => Ok(()),
         }
@@ -126,7 +144,7 @@ impl Connection {
             if self.is_closed() {
                 return;
             }
-            match self.write() {
+            match self.write(&core) {
                 Ok(()) => return self.update(|state| state.blocked = false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return self.close(&core, Closing::Peer),

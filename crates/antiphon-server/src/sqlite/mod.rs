@@ -6,7 +6,7 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `wallets` | which statements each noun needs |
+//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
@@ -28,6 +28,7 @@ mod rows;
 mod tests;
 mod upkeep;
 mod wallets;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use antiphon_core::refusal::Fault;
 use rusqlite::Connection;
 
+use crate::telemetry::histogram::Reading;
 use directory::Directory;
 use readers::Readers;
 use writer::Writer;
@@ -129,6 +131,11 @@ impl SqliteStore {
     /// What was done so far, and what waits.
     pub fn counts(&self) -> Counts {
         self.writer.counts()
+    }
+
+    /// How long commits took, from their first write until they were durable, and how many writes went with each.
+    pub(crate) fn commits(&self) -> (Reading, Reading) {
+        self.writer.commits()
     }
 
     async fn read<T: Send + 'static>(

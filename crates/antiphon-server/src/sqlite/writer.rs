@@ -14,10 +14,13 @@ use std::time::Instant;
 use antiphon_core::refusal::Fault;
 use rusqlite::{Connection, Error};
 use tokio::sync::{mpsc, oneshot};
+use tracing::field::Empty;
 
 use super::directory::Directory;
 use super::failure::{Failure, disk_failed};
 use super::{Counts, Settings};
+use crate::telemetry::SPANS;
+use crate::telemetry::histogram::{DURATIONS, Histogram, Reading, SIZES};
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -102,6 +105,11 @@ impl Writer {
             waiting,
         }
     }
+
+    /// How long commits took, and how many writes went with each.
+    pub(super) fn commits(&self) -> (Reading, Reading) {
+        (self.tally.time.read(), self.tally.group.read())
+    }
 }
 
 impl Drop for Writer {
@@ -121,11 +129,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Default)]
 struct Tally {
     commits: AtomicU64,
     writes: AtomicU64,
     failures: AtomicU64,
+    /// From the first write of a commit until it is durable.
+    time: Histogram,
+    /// Writes that went with one commit.
+    group: Histogram,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            commits: AtomicU64::default(),
+            writes: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            time: Histogram::new(DURATIONS),
+            group: Histogram::new(SIZES),
+        }
+    }
 }
 
 /// A write on its way through the queue. Dropping it is an answer too: the caller gets a fault.
@@ -204,8 +227,16 @@ impl Worker {
     fn run(mut self) -> Result<(), Fault> {
         let mut batch = Vec::new();
         while let Some(job) = self.jobs.blocking_recv() {
-            match self.write(job, &mut batch) {
-                Ok(()) => self.succeed(&mut batch),
+            let began = Instant::now();
+            let span = tracing::info_span!(target: SPANS, "commit", writes = Empty);
+            match span.in_scope(|| self.write(job, &mut batch)) {
+                Ok(()) => {
+                    span.record("writes", batch.len());
+                    drop(span);
+                    self.tally.time.record_time(began.elapsed());
+                    self.tally.group.record(batch.len() as u64);
+                    self.succeed(&mut batch);
+                }
                 Err(error) => self.fail(&mut batch, error),
             }
             self.limit_log();

@@ -22,6 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) async fn read(core: Rc<Core>, connection: Rc<Connection>, stream: Rc<Stream>, mut early: Vec<u8>) {
     let reader = Reader { core, connection, stream };
     let mut decoder = Decoder::default();
+    reader.core.count(|tally| tally.read_bytes(Transport::Websocket, early.len()));
     if !early.is_empty() && !reader.take(&mut decoder, &mut early) {
         reader.connection.process(&reader.core).await;
         return reader.linger().await;
@@ -35,6 +36,7 @@ pub(crate) async fn read(core: Rc<Core>, connection: Rc<Connection>, stream: Rc<
         match reader.stream.read_into(&reader.core.scratch).await {
             Ok(0) | Err(_) => return reader.end(Closing::Peer),
             Ok(length) => {
+                reader.core.count(|tally| tally.read_bytes(Transport::Websocket, length));
                 let goes_on = reader.take(&mut decoder, &mut reader.core.scratch.borrow_mut()[..length]);
                 if !goes_on {
                     // What came before the end is still processed.
@@ -57,7 +59,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.connection.is_closed() {
             tracing::error!(
-                connection = self.connection.key().slot,
+                connection = %self.connection.name(&self.core),
                 "reading panicked; the connection is closed"
             );
             self.core.shared.counters.panicked();
@@ -70,7 +72,7 @@ impl Reader {
     /// Takes in what was read. `false` when this WebSocket is done for.
     fn take(&self, decoder: &mut Decoder, input: &mut [u8]) -> bool {
         let mut goes_on = true;
-        let taken = decoder.feed(input, &self.connection.mount.limits, &mut |incoming| {
+        let taken = decoder.feed(input, self.connection.limits(), &mut |incoming| {
             if goes_on {
                 goes_on = self.incoming(incoming);
             }

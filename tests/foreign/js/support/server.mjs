@@ -59,9 +59,10 @@ export class Server {
 
   /**
    * A server with the residents above, on a port that stays the same when it is started again. Its agents say at once what
-   * they are told, and it closes all connections at once when it stops. Ends with the test.
+   * they are told, and it closes all connections at once when it stops. `more` is put at the end of its configuration. Ends
+   * with the test.
    */
-  static async configured(t) {
+  static async configured(t, more = "") {
     const data = await directory(t);
     const config = join(data, "antiphon.toml");
     const store = join(data, "store");
@@ -80,13 +81,19 @@ path = "${PATH}"
 dialects = ["chat"]
 origins = ["https://app.example"]
 
+[admin]
+address = "127.0.0.1:0"
+
 [limits]
 waiting_replies = 100000
+events_per_second = 0
 
 [model]
 kind = "echo"
 chunk_words = 1000
 chunk_delay = 0
+
+${more}
 `,
     );
     const people = join(data, "people.jsonl");

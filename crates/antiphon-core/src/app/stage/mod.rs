@@ -26,7 +26,7 @@ use crate::conversation::Message;
 use crate::event::{Envelope, Event};
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId, Timestamp};
 use crate::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, RecordingAudience};
-use crate::ports::{Agents, Bus, Conversations, Listener, People};
+use crate::ports::{Agents, Bus, Conversations, Listener, Mark, People};
 use crate::refusal::Refusal;
 use crate::topic::Topic;
 
@@ -94,7 +94,7 @@ impl Stage {
             Topic::Named("place".into()),
             Topic::Nodes,
         ] {
-            bus.listen(listener, &topic);
+            bus.listen(listener, &topic, Mark::NONE);
         }
         let ports = Ports {
             store: store.clone(),
@@ -260,7 +260,7 @@ pub(crate) fn short(event: &Event) -> String {
 struct Ear(mpsc::UnboundedSender<Arc<Envelope>>);
 
 impl Listener for Ear {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         // The stage may be gone while answers still end.
         let _ = self.0.send(Arc::clone(envelope));
     }

@@ -11,6 +11,7 @@ mod people;
 mod requests;
 mod revocations;
 mod wallets;
+mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -56,6 +57,7 @@ struct Contents {
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
     books: wallets::Books,
+    desk: webhooks::Desk,
 }
 
 impl Contents {

@@ -6,7 +6,7 @@ use antiphon_core::command::{Command, Outcome};
 use antiphon_core::contract::wallets::adds_up;
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, NoChain, RecordingAudience};
-use antiphon_core::ports::{Booked, Bus as _, Charge, Listener, Wallets};
+use antiphon_core::ports::{Booked, Bus as _, Charge, Listener, Mark, Wallets};
 use antiphon_core::refusal::Code;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Reason};
 
@@ -132,7 +132,7 @@ async fn grant(store: &SqliteStore, tokens: u64) {
 struct Heard(Mutex<Vec<Entry>>);
 
 impl Listener for Heard {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         if let Event::BalanceChanged(entry) = &envelope.event {
             self.0.lock().unwrap().push(entry.clone());
         }

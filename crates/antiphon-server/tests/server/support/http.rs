@@ -38,6 +38,11 @@ impl Request {
             .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
+    /// With this body.
+    pub(crate) fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
     /// With one more header; one of the same name gives way.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -52,7 +57,10 @@ impl Request {
     }
 
     fn bytes(&self, host: &str) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {host}\r\n");
+        }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -156,6 +164,13 @@ impl Http {
     /// The stream, when something other than HTTP follows, with what came early.
     pub(crate) fn into_stream(self) -> (Box<dyn Io>, Vec<u8>) {
         (self.stream, self.buffer)
+    }
+
+    /// Sends and waits for the answer; nothing if the connection ends instead.
+    pub(crate) async fn try_ask(mut self, request: &Request) -> Option<Response> {
+        self.send(request).await;
+        let any = !self.buffer.is_empty() || self.read().await;
+        if any { Some(self.response().await) } else { None }
     }
 
     /// Reads more; `false` at the end of the stream, however it ends.

@@ -8,7 +8,9 @@ use antiphon_core::actor::{Actor, Caller, Plan, Principal};
 use antiphon_core::app::App;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Dialect;
+use antiphon_core::topic::Topic;
 use antiphon_server::config::Config;
+use antiphon_server::webhooks::Webhooks;
 use antiphon_server::wiring::{self, Extras, Running};
 use antiphon_server::{Reading, conformance};
 
@@ -33,7 +35,9 @@ impl Server {
     }
 
     /// The same, with the drain time of `config`.
-    pub(crate) async fn start_as_it_is(config: Config, extras: Extras) -> Self {
+    pub(crate) async fn start_as_it_is(mut config: Config, extras: Extras) -> Self {
+        // Many servers run at once here.
+        config.admin.address.set_port(0);
         let running = wiring::start(config, extras).await.expect("the server starts");
         let served = &running.served()[0];
         let (address, path) = (served.address, served.path.clone());
@@ -73,8 +77,27 @@ impl Server {
         Door { address: self.address, path: self.path.clone(), tls: None, receive_buffer: None }
     }
 
+    /// The operator's port.
+    pub(crate) fn admin(&self) -> Door {
+        let address = self.running().admin().expect("a server of the tests has an admin port");
+        Door { address, path: String::new(), tls: None, receive_buffer: None }
+    }
+
     pub(crate) fn app(&self) -> &Arc<App> {
         self.running().app()
+    }
+
+    pub(crate) async fn disconnect(&self, principal: &Principal) -> usize {
+        self.running().disconnect(principal).await
+    }
+
+    pub(crate) async fn listeners(&self, topic: &Topic) -> usize {
+        self.running().listeners(topic).await
+    }
+
+    /// The webhooks, which must be configured.
+    pub(crate) fn webhooks(&self) -> &Arc<Webhooks> {
+        self.running().webhooks().expect("webhooks are configured")
     }
 
     pub(crate) fn counters(&self) -> Reading {
