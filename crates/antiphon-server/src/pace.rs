@@ -19,6 +19,12 @@ impl Pace {
         Self { interval, slack: interval * u64::from(burst.saturating_sub(1)) }
     }
 
+    /// `per_minute` in the long run and as many at once; 0 per minute sets no limit.
+    pub(crate) fn per_minute(per_minute: u32) -> Self {
+        let interval = 60_000_000_u64.checked_div(per_minute.into()).unwrap_or(0);
+        Self { interval, slack: interval * u64::from(per_minute.saturating_sub(1)) }
+    }
+
     /// Takes one at `now` (milliseconds) out of the bucket that is full again at `full_at`; starts at 0. When there is none
     /// left nothing is taken, and the error says how many milliseconds to wait for the next.
     pub(crate) fn take(self, full_at: &mut u64, now: u64) -> Result<(), u64> {
@@ -56,6 +62,17 @@ mod tests {
         assert_eq!(pace.take(&mut full_at, 5_049), Err(1));
         assert_eq!(pace.take(&mut full_at, 5_050), Ok(()));
         assert_eq!(pace.take(&mut full_at, 5_050), Err(50));
+    }
+
+    #[test]
+    fn a_pace_may_be_less_than_one_per_second() {
+        let pace = Pace::per_minute(3);
+        let mut full_at = 0;
+        for _ in 0..3 {
+            assert_eq!(pace.take(&mut full_at, 0), Ok(()));
+        }
+        assert_eq!(pace.take(&mut full_at, 0), Err(20_000));
+        assert_eq!(Pace::per_minute(0).take(&mut full_at, 0), Ok(()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Type;
 
 use super::State;
-use super::body::{Asked, Body, Place, parse};
+use super::body::{Asked, Body, Place, object};
 use super::caller::Backend;
 use super::idempotency::Answer;
 use super::moment;
@@ -218,7 +218,7 @@ async fn create(
     backend: Backend,
     errand: Errand,
 ) -> Result<Response, Problem> {
-    let NewAgent { owner, id, name, kind, personality, purpose, tone, visibility } = parse(&errand.text)?;
+    let NewAgent { owner, id, name, kind, personality, purpose, tone, visibility } = object(&errand.text)?;
     let (owner, id) = (PersonId::parse(&owner)?, AgentId::parse(&id)?);
     let created_at = state.shared.now();
     let agent =

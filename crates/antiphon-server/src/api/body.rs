@@ -1,5 +1,6 @@
 //! What a request brings: a JSON body, query parameters, and the ids in its path, each refused in words when it is wrong.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let Text(text) = Text::from_request(request, state).await?;
-        parse(&text).map(Self)
+        object(&text).map(Self)
     }
 }
 
@@ -107,11 +108,19 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
             // What is wrong is named by its path; where in the text that is helps nobody.
             let cause = cause(&error);
             let said = cause.rfind(" at line ").map_or(&*cause, |end| &cause[..end]);
-            Err(Problem::invalid(sentence(said)))
+            Err(Problem::invalid(sentence(&discreet(said))))
         }
         Err(rejection) => {
             Err(Problem::invalid(sentence(&format!("The body is not JSON: {}", cause(&rejection)))))
         }
+    }
+}
+
+/// The same for a body that has to be an object: serde would also read its members from a list, in the order of the code.
+pub(super) fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    match text.trim_ascii_start().first() {
+        Some(b'{') | None => parse(text),
+        Some(_) => Err(Problem::invalid("The body is a JSON object.")),
     }
 }
 
@@ -136,6 +145,14 @@ pub(super) fn cut(text: &str) -> String {
 /// What is wrong, without the library's preface.
 fn cause(rejection: &dyn Error) -> String {
     rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string)
+}
+
+/// What serde says, without the text that stands in the wrong place: it may be a secret that belongs to another one.
+fn discreet(said: &str) -> Cow<'_, str> {
+    match (said.find("string \""), said.rfind("\", expected ")) {
+        (Some(from), Some(to)) if from < to => format!("{}text{}", &said[..from], &said[to + 1..]).into(),
+        _ => said.into(),
+    }
 }
 
 /// What serde says as a sentence, with the name that was probably meant.
@@ -211,6 +228,7 @@ mod tests {
             ),
             (r#"{"zzz":"a"}"#, "zzz: unknown field `zzz`, expected `text` or `clientMessageId`."),
             (r#"{"text":5}"#, "text: invalid type: integer `5`, expected a string."),
+            (r#"{"text":{"a":"b"}}"#, "text: invalid type: map, expected a string."),
             ("{}", "missing field `text`."),
             (r#"{"text":"#, "The body is not JSON: text: EOF while parsing a value at line 1 column 8."),
             (r#"{"text":"a"} b"#, "The body is not JSON: trailing characters at line 1 column 14."),
@@ -218,6 +236,32 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(refusal(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn p21_what_stands_in_the_wrong_place_is_not_said_back() {
+        #[derive(Debug, Deserialize)]
+        struct Revocation {
+            #[expect(dead_code, reason = "only what is wrong with it is looked at")]
+            token: Draft,
+        }
+        for secret in ["canary", r#"can\", expected ary"#, "string \\\" canary"] {
+            let bare = format!("\"{secret}\"");
+            let said =
+                parse::<Revocation>(format!(r#"{{"token":{bare}}}"#).as_bytes()).unwrap_err().view().detail;
+            assert_eq!(said, "token: invalid type: text, expected struct Draft.", "{secret}");
+            assert_eq!(refusal(&bare), "invalid type: text, expected struct Draft.", "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object_even_if_it_has_what_an_object_would() {
+        assert!(parse::<Draft>(br#"["a", null]"#).is_ok());
+        for text in [r#"["a", null]"#, r#" "a""#, "7"] {
+            let refused = object::<Draft>(text.as_bytes()).unwrap_err();
+            assert_eq!(refused.view().detail, "The body is a JSON object.", "{text}");
+        }
+        assert!(object::<Draft>(br#" {"text": "a"}"#).is_ok());
     }
 
     #[test]

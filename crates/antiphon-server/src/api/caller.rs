@@ -51,14 +51,14 @@ impl FromRequestParts<State> for Backend {
         })?;
         let actor = state.shared.auth.authenticate_backend(token, state.shared.now()).await?;
         let backend = Self { actor };
-        state.pace.count(&backend.name(), 1)?;
+        state.pace.count(backend.name(), 1)?;
         Ok(backend)
     }
 }
 
-/// Where a request comes from, as far as is known; put there by whoever reads the socket.
+/// Where a request comes from; put there by whoever knows the connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub(super) struct Client(pub(super) IpAddr);
 
 /// Somebody who wants to become somebody, and does not try too often from where they are.
 pub(super) struct Stranger;
@@ -67,11 +67,12 @@ impl FromRequestParts<State> for Stranger {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
-        let place = match parts.extensions.get::<Peer>() {
-            Some(Peer(address)) => neighbourhood(*address),
-            None => "nowhere".to_owned(),
+        let Some(Client(address)) = parts.extensions.get::<Client>() else {
+            return Err(Refusal::internal().into());
         };
-        state.logins.count(&place, 1)?;
+        if let Some(place) = state.shared.crowd.place(*address) {
+            state.logins.count(place, 1)?;
+        }
         Ok(Self)
     }
 }
@@ -81,17 +82,6 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-/// Whoever has one IPv6 address usually has all of its /64.
-fn neighbourhood(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
 }
 
 #[cfg(test)]
@@ -115,13 +105,5 @@ mod tests {
             headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
             assert_eq!(bearer(&headers), expected, "{value}");
         }
-    }
-
-    #[test]
-    fn neighbours_share_an_address() {
-        let place = |text: &str| neighbourhood(text.parse().unwrap());
-        assert_eq!(place("2001:db8:1:2:3::4"), place("2001:db8:1:2:ffff::1"));
-        assert_ne!(place("2001:db8:1:2::1"), place("2001:db8:1:3::1"));
-        assert_eq!(place("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// What came of a request: of one command, or of each in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = CommandAnswer)]
 enum Done {
     /// Of one command.
     One(OutcomeView),
@@ -58,6 +59,7 @@ enum Done {
 /// What came of one command of a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CommandResult)]
 enum Part {
     /// It was done, with this outcome.
     Done(OutcomeView),
@@ -68,6 +70,7 @@ enum Part {
 /// What came of a command that was done.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
+#[schema(as = Outcome)]
 pub(super) enum OutcomeView {
     /// There is nothing more to say.
     Done,
@@ -232,7 +235,7 @@ async fn many(state: &State, backend: Backend, errand: Errand, list: &str) -> Re
     }
     // The first is counted already.
     let others = u32::try_from(list.len() - 1).unwrap_or(u32::MAX);
-    state.pace.count(&backend.name(), others)?;
+    state.pace.count(backend.name(), others)?;
     let mut orders = Vec::with_capacity(list.len());
     for (index, object) in list.iter().enumerate() {
         let read = orders::read(object.get(), state.shared.now());

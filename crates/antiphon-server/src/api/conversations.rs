@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Type;
 
 use super::State;
-use super::body::{Asked, Place, parse};
+use super::body::{Asked, Place, object};
 use super::caller::Backend;
 use super::commands::Posted;
 use super::idempotency::Answer;
@@ -73,7 +73,6 @@ pub(super) struct MessageView {
     /// The person of the conversation.
     person: String,
     /// Who said it.
-    #[schema(inline)]
     from: Side,
     /// What was said.
     text: String,
@@ -154,7 +153,6 @@ fn hundred() -> u32 {
 struct NewMessage {
     /// Who says it. Default: the person.
     #[serde(default = "person")]
-    #[schema(inline)]
     from: Side,
     /// What is said: 1 to 32,768 bytes.
     text: String,
@@ -190,7 +188,7 @@ async fn say(
     errand: Errand,
 ) -> Result<Response, Problem> {
     let (agent, person) = (AgentId::parse(&agent)?, PersonId::parse(&person)?);
-    let NewMessage { from, text, client_message_id } = parse(&errand.text)?;
+    let NewMessage { from, text, client_message_id } = object(&errand.text)?;
     let once = client_message_id.map(|key| Once::parse(&key)).transpose()?;
     let order = match from {
         Side::Person => Order {

@@ -17,9 +17,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 
 use super::State;
 use super::problem::{PROBLEM, Problem};
+use crate::telemetry::context::{here, within};
 
 /// The header that names a request.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -203,7 +205,7 @@ async fn finish<W>(state: &State, work: W) -> Result<Attempt, Problem>
 where
     W: Future<Output = Attempt> + Send + 'static,
 {
-    match tokio::spawn(work).await {
+    match tokio::spawn(within(here(), work).in_current_span()).await {
         Ok(attempt) => Ok(attempt),
         Err(error) => {
             if error.is_panic() {

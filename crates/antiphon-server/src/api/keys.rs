@@ -211,7 +211,6 @@ struct Dead {
     #[schema(value_type = Option<String>)]
     session: Option<SecretString>,
     /// A token that somebody else signed.
-    #[schema(inline)]
     token: Option<ForeignToken>,
 }
 

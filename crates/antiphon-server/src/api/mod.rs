@@ -38,7 +38,6 @@ mod topics;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use antiphon_core::refusal::Refusal;
 use axum::Router;
@@ -54,13 +53,15 @@ use tower::ServiceExt as _;
 
 pub use self::settings::Settings;
 
-use self::caller::Peer;
+use self::caller::Client;
 use self::idempotency::Underway;
-use self::pace::Pace;
+use self::pace::Paces;
 use self::problem::Problem;
 use self::route::Route;
 use self::tail::queue::Tails;
+use crate::pace::Pace;
 use crate::shared::Shared;
+use crate::transport::crowd::Place;
 
 /// What every route has at hand.
 type State = Arc<Office>;
@@ -69,10 +70,10 @@ type State = Arc<Office>;
 struct Office {
     shared: Arc<Shared>,
     settings: Settings,
-    /// Per service.
-    pace: Pace,
+    /// Per backend.
+    pace: Paces<String>,
     /// Per address, for those who log in.
-    logins: Pace,
+    logins: Paces<Place>,
     underway: Underway,
     tails: Tails,
     document: Bytes,
@@ -92,13 +93,11 @@ impl Api {
         let routes = routes();
         // Text, numbers, and maps with text for keys.
         let document = serde_json::to_value(document::describe(&routes)).expect("a document is plain JSON");
+        // A list that is allowed must find room at some time.
+        let largest = u32::try_from(settings.max_batch).unwrap_or(u32::MAX);
         let office = Office {
-            pace: Pace::new(settings.commands_per_second, Duration::from_secs(1), settings.commands_burst),
-            logins: Pace::new(
-                settings.logins_per_minute,
-                Duration::from_secs(60),
-                settings.logins_per_minute,
-            ),
+            pace: Paces::new(Pace::new(settings.commands_per_second, settings.commands_burst.max(largest))),
+            logins: Paces::new(Pace::per_minute(settings.logins_per_minute)),
             underway: Underway::default(),
             tails: Tails::new(settings.max_tails, settings.tail_queue),
             page: page::render(&document).into(),
@@ -118,7 +117,7 @@ impl Api {
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
         let client = self.shared.crowd.client(peer, request.headers());
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(client));
+        request.extensions_mut().insert(Client(client));
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,

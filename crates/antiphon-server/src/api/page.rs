@@ -265,6 +265,11 @@ fn kind(schema: &Value) -> String {
         let name = escape(name);
         return format!("<a href=\"#shape-{name}\">{name}</a>");
     }
+    let choices: Vec<_> =
+        list(&schema["oneOf"]).filter(|choice| choice["type"] != "null").map(kind).collect();
+    if !choices.is_empty() {
+        return choices.join(" or ");
+    }
     let values: Vec<_> =
         list(&schema["enum"]).map(|value| format!("<code>{}</code>", escape(&value.to_string()))).collect();
     if !values.is_empty() {

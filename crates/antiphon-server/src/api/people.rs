@@ -16,11 +16,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Type;
 
 use super::State;
-use super::body::{Asked, Body, Place, parse};
+use super::body::{Asked, Body, Place, object};
 use super::caller::Backend;
 use super::moment;
 use super::orders::Order;
-use super::orders::drafts::{Action, Urgency, notice};
+use super::orders::drafts::{Action, Presence, Urgency, notice};
 use super::perform::{Errand, perform};
 use super::problem::Problem;
 use super::route::Route;
@@ -60,7 +60,7 @@ pub(super) fn routes() -> Vec<Route> {
             .says(group, "Read whether a person is here", "")
             .for_backends()
             .segment("person", "The person's id.", "user-123")
-            .gives(StatusCode::OK, "How it is now.", &PresenceView { status: Here::Online })
+            .gives(StatusCode::OK, "How it is now.", &PresenceView { status: Presence::Online })
             .refuses(StatusCode::NOT_FOUND, missing),
         Route::post("notify", "/v1/people/{person}/notices", notify)
             .says(group, "Tell a person something", "All of their connections hear it. It is not stored.")
@@ -162,19 +162,7 @@ struct PersonDraft {
 #[schema(as = Presence)]
 struct PresenceView {
     /// How it is now.
-    #[schema(inline)]
-    status: Here,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Here {
-    /// Connected.
-    Online,
-    /// Connected, but looking elsewhere.
-    Away,
-    /// Not connected.
-    Offline,
+    status: Presence,
 }
 
 /// Something to tell a person.
@@ -183,14 +171,12 @@ enum Here {
 #[schema(as = Notice)]
 struct NewNotice {
     /// How urgent it is.
-    #[schema(inline)]
     kind: Urgency,
     /// One line.
     title: String,
     /// One or two sentences.
     message: String,
     /// Something to click.
-    #[schema(inline)]
     action: Option<Action>,
 }
 
@@ -274,9 +260,9 @@ async fn presence(
 ) -> Result<Json<PresenceView>, Problem> {
     let person = existing(&state, &person).await?;
     let status = match state.shared.app.presence(&person.id).await {
-        Status::Online => Here::Online,
-        Status::Away => Here::Away,
-        Status::Offline => Here::Offline,
+        Status::Online => Presence::Online,
+        Status::Away => Presence::Away,
+        Status::Offline => Presence::Offline,
     };
     Ok(Json(PresenceView { status }))
 }
@@ -287,7 +273,7 @@ async fn notify(
     Place(person): Place<String>,
     errand: Errand,
 ) -> Result<Response, Problem> {
-    let NewNotice { kind, title, message, action } = parse(&errand.text)?;
+    let NewNotice { kind, title, message, action } = object(&errand.text)?;
     let notice = notice(kind, title, message, action)?;
     let person = existing(&state, &person).await?.id;
     let topic = Topic::Person(person.clone());

@@ -11,8 +11,9 @@ use super::State;
 use super::body::Text;
 use super::caller::Backend;
 use super::idempotency::{self, Answer, Attempt, Ticket};
-use super::orders::{Order, is_repeatable, name_of};
+use super::orders::{Order, is_repeatable};
 use super::problem::Problem;
+use crate::telemetry;
 
 /// The body of a request of a backend, with all that makes it the same as another one.
 pub(super) struct Errand {
@@ -98,13 +99,13 @@ pub(super) async fn perform_all(
 
 /// Has the core do one command, as the service or as the person that it is for.
 pub(super) async fn carry_out(state: &State, backend: &Backend, order: Order) -> Result<Outcome, Problem> {
-    tracing::debug!(backend = backend.name(), command = name_of(&order.command), "a backend asks");
+    tracing::debug!(backend = backend.name(), command = order.command.name(), "a backend asks");
     state.shared.breathe().await;
     let caller = match &order.person {
         Some(person) => backend.caller_as(state, person).await?,
         None => backend.caller(),
     };
-    Ok(state.shared.app.handle(&caller, order.command).await?)
+    Ok(telemetry::carry_out(&state.shared.app, &caller, order.command).await?)
 }
 
 /// A message or a movement of tokens in a request with a key gets a name that follows from it, so that it is stored once even

@@ -11,12 +11,13 @@ pub struct Settings {
     pub max_body: usize,
     /// Commands that one request may bring. Each counts against `commands_per_second`. Default: 50.
     pub max_batch: usize,
-    /// Commands and other requests that one service key may send per second, on average; more are answered 429.
-    /// Default: 500.
+    /// Commands and other requests that one backend may send per second in the long run; one more is answered 429 with
+    /// `Retry-After`. 0 sets no limit. Default: 500.
     pub commands_per_second: u32,
-    /// How many of these may come at once after a quiet time. Default: 1000.
+    /// How many of these may come at once before `commands_per_second` counts. Default: 1000.
     pub commands_burst: u32,
-    /// Attempts to log in, to refresh or to get a nonce, per minute and client address. Default: 20.
+    /// Tries to log in, to refresh, to log out or to get a nonce, per minute and address (IPv4 address, IPv6 /64). Those that
+    /// `limits.exempt` names are not counted. 0 sets no limit. Default: 20.
     pub logins_per_minute: u32,
     /// `GET /v1/tail` streams that may be open at the same time. Default: 16.
     pub max_tails: usize,

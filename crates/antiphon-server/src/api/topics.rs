@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::State;
-use super::body::{Place, nearest, parse};
+use super::body::{Place, nearest, object};
 use super::caller::Backend;
 use super::idempotency::Answer;
 use super::orders::Order;
@@ -105,7 +105,7 @@ struct Publication {
     #[serde(alias = "event")]
     name: String,
     /// Any JSON. It is relayed as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Box<RawValue>,
 }
 
@@ -146,7 +146,7 @@ async fn publish_to(
     topic: Topic,
     errand: Errand,
 ) -> Result<Response, Problem> {
-    let Publication { name, value } = parse(&errand.text)?;
+    let Publication { name, value } = object(&errand.text)?;
     check_name(&name)?;
     let command = Command::Signal { topic: topic.clone(), name: name.into(), value: value.into() };
     let ticket = errand.ticket(&backend);

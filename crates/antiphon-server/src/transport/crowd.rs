@@ -80,6 +80,11 @@ impl Crowd {
         self.proxies.client(peer, headers)
     }
 
+    /// The place that another limit per address counts `client` under; nothing if it need not be counted.
+    pub(crate) fn place(&self, client: IpAddr) -> Option<Place> {
+        (!self.is_exempt(client)).then(|| Place::address(client))
+    }
+
     /// Counts one try of `client` to open a session, or to name one that does not exist. An error says how many milliseconds its
     /// network has to wait.
     pub(crate) fn knock(&self, client: IpAddr) -> Result<(), u64> {

@@ -9,6 +9,7 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`rates`] | how fast clients may speak, and how much one address may have |
@@ -23,6 +24,7 @@
 //! | [`metrics`] | what is counted |
 //! | [`traces`] | what a collector of spans gets |
 //! | [`canaries`] | what nobody gets to see in logs and metrics |
+//! | [`canary`] | whether the real program repeats a secret, wherever somebody puts it |
 
 //! | [`cli`] | the program, as its operators run it |
 
@@ -31,7 +33,9 @@
 mod admin;
 mod api;
 mod canaries;
+mod canary;
 mod chat;
+mod claims;
 mod cli;
 mod credentials;
 mod faults;

@@ -7,7 +7,7 @@ use antiphon_core::ids::{AgentId, PersonId};
 use antiphon_core::notices::{Notice, NoticeAction, NoticeKind};
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::Refusal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -194,14 +194,12 @@ pub(super) struct SendNotice {
     /// Whom.
     person: String,
     /// How urgent it is.
-    #[schema(inline)]
     kind: Urgency,
     /// One line.
     title: String,
     /// One or two sentences.
     message: String,
     /// Something to click.
-    #[schema(inline)]
     action: Option<Action>,
 }
 
@@ -277,7 +275,7 @@ pub(super) struct Signal {
     /// What the value is called: 1 to 256 bytes.
     name: String,
     /// Any JSON. It is relayed as it is.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     value: Box<RawValue>,
 }
 
@@ -311,14 +309,14 @@ impl Draft for SetTyping {
 #[serde(deny_unknown_fields)]
 pub(super) struct SetPresence {
     /// Here, away or gone.
-    #[schema(inline)]
     status: Presence,
 }
 
 /// Whether somebody is here.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Presence {
+#[schema(as = PresenceStatus)]
+pub(in crate::api) enum Presence {
     /// Connected.
     Online,
     /// Connected, but looking elsewhere.

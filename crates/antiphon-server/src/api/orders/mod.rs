@@ -1,7 +1,7 @@
 //! What a command looks like as JSON: the one translation into the core's commands.
 //!
-//! [`drafts`] and [`tokens`] hold a struct for every command, and [`KNOWN`] lists them by name. A command of the core that is missing does
-//! not compile: [`name_of`] has to name it.
+//! [`drafts`] and [`tokens`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new command of the
+//! core needs shows where [`is_repeatable`] does not compile.
 
 pub(super) mod drafts;
 mod tokens;
@@ -185,37 +185,10 @@ pub(super) const KNOWN: [Known; 21] = [
     known::<ReadLedger>("ReadLedger", || json!({"as": "user-123", "after": 0, "limit": 50})),
 ];
 
-/// The name of a command, as [`KNOWN`] has it.
-pub(super) fn name_of(command: &Command) -> &'static str {
-    match command {
-        Command::JoinConversation { .. } => "JoinConversation",
-        Command::LeaveConversation { .. } => "LeaveConversation",
-        Command::PostMessage { .. } => "PostMessage",
-        Command::Speak { .. } => "Speak",
-        Command::SetTyping { .. } => "SetTyping",
-        Command::WatchAgent { .. } => "WatchAgent",
-        Command::UnwatchAgent { .. } => "UnwatchAgent",
-        Command::SetPresence { .. } => "SetPresence",
-        Command::CreateAgent { .. } => "CreateAgent",
-        Command::ChangeAgent { .. } => "ChangeAgent",
-        Command::DeleteAgent { .. } => "DeleteAgent",
-        Command::ReadHistory { .. } => "ReadHistory",
-        Command::SendNotice { .. } => "SendNotice",
-        Command::Signal { .. } => "Signal",
-        Command::OpenWallet { .. } => "OpenWallet",
-        Command::Deposit { .. } => "Deposit",
-        Command::Withdraw { .. } => "Withdraw",
-        Command::ClaimReward { .. } => "ClaimReward",
-        Command::Grant { .. } => "Grant",
-        Command::ReadBalance { .. } => "ReadBalance",
-        Command::ReadLedger { .. } => "ReadLedger",
-    }
-}
-
 /// Whether doing a command again, when nobody knows whether it was done before, has no second effect.
 ///
-/// A message under a key is stored once, tokens under a key move once, and everything else that is stored ends up the same. What is only told would be
-/// told twice.
+/// A message under a key is stored once, tokens under a key move once, and everything else that is stored ends up the same.
+/// What is only told would be told twice.
 pub(super) fn is_repeatable(command: &Command) -> bool {
     match command {
         Command::PostMessage { once, .. } | Command::Speak { once, .. } => once.is_some(),
@@ -308,7 +281,7 @@ mod tests {
     fn every_example_is_the_command_that_it_says() {
         for example in examples() {
             let read = order(&example.to_string()).unwrap_or_else(|error| panic!("{example}: {error}"));
-            assert_eq!(example["command"], name_of(&read.order.command));
+            assert_eq!(example["command"], read.order.command.name());
             assert_eq!(example.get("as").is_some(), read.order.person.is_some());
         }
     }

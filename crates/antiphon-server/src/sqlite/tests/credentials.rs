@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_core::actor::{Principal, Proof, Session};
+use antiphon_core::actor::{Holder, Principal, Proof, Session};
 use antiphon_core::agents::Agent;
 use antiphon_core::ports::{
     Agents, Begun, KEYS_KEPT, Logins, RequestKey, Requests, Revocation, Revocations, Revoked, Upkeep,

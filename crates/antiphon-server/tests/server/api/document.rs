@@ -157,6 +157,80 @@ async fn references_lead_somewhere_and_operations_have_names_of_their_own() {
     server.stop().await;
 }
 
+/// What is wrong with `value` as a `schema` of `document`; understands what our schemas use.
+fn wrong(document: &Value, schema: &Value, value: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return wrong(document, &document["components"]["schemas"][name], value);
+    }
+    let each = |key: &str| schema[key].as_array().cloned().unwrap_or_default();
+    for part in each("allOf") {
+        if let Some(wrong) = wrong(document, &part, value) {
+            return Some(wrong);
+        }
+    }
+    let choices = each("oneOf");
+    if !choices.is_empty() && choices.iter().all(|choice| wrong(document, choice, value).is_some()) {
+        return Some(format!("{value} is none of the choices"));
+    }
+    let values = each("enum");
+    if !values.is_empty() && !values.contains(value) {
+        return Some(format!("{value} is none of {values:?}"));
+    }
+    let is = |kind: &str| match kind {
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        other => panic!("a kind that this does not know: {other}"),
+    };
+    let fits = match &schema["type"] {
+        Value::String(kind) => is(kind),
+        Value::Array(kinds) => kinds.iter().any(|kind| is(kind.as_str().unwrap())),
+        _ => true,
+    };
+    if !fits {
+        return Some(format!("{value} is not of the kind {}", schema["type"]));
+    }
+    if let Some(missing) = each("required").iter().find(|name| value.get(name.as_str().unwrap()).is_none()) {
+        return Some(format!("{value} has no {missing}"));
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let known = &schema["properties"][name];
+        let found = match known.is_null() {
+            true if schema["additionalProperties"] == json!(false) => Some(format!("{name} is not known")),
+            true => None,
+            false => wrong(document, known, member),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    value.as_array().into_iter().flatten().find_map(|item| wrong(document, &schema["items"], item))
+}
+
+#[tokio::test]
+async fn examples_are_what_their_schemas_say() {
+    let (server, _, document) = demo().await;
+    for (method, path, about) in operations(&document) {
+        let answers = about["responses"].as_object().unwrap().values();
+        for said in answers.chain([&about["requestBody"]]) {
+            for (kind, content) in said["content"].as_object().into_iter().flatten() {
+                if kind.contains("json") && !content["example"].is_null() && path != "/openapi.json" {
+                    let wrong = wrong(&document, &content["schema"], &content["example"]);
+                    assert_eq!(wrong, None, "{method} {path}");
+                }
+            }
+        }
+    }
+    let problem = json!({"type": "a", "title": "b", "status": 400, "detail": "c", "code": "d", "limit": "e"});
+    let schema = &document["components"]["schemas"]["Problem"];
+    assert!(wrong(&document, schema, &problem).is_some(), "a limit is a number");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn on_every_documented_path_other_methods_are_refused_and_those_that_are_served_are_named() {
     let (server, mut client, document) = demo().await;

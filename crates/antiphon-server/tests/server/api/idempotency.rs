@@ -1,14 +1,18 @@
 //! A request that is sent again has one effect.
 
+use std::sync::Arc;
+
 use antiphon_core::ids::{ConversationId, Timestamp};
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{Begun, Conversations as _, RequestKey, Requests as _};
+use antiphon_core::ports::{Answer, Begun, Conversations as _, Model, Prompt, RequestKey, Requests as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
-use super::{Client, refused, seen, served};
+use super::{Client, answered_by, refused, seen, served};
 use crate::support::http::Response;
 use crate::support::people::{agent, person};
+use crate::support::soon;
 
 const PATH: &str = "/v1/commands";
 
@@ -105,8 +109,62 @@ async fn t11_keys_of_two_backends_have_nothing_to_do_with_each_other() {
     server.stop().await;
 }
 
+/// Answers when it is let.
+struct Patient(Arc<Semaphore>);
+
+impl Model for Patient {
+    fn answer(&self, _: Prompt) -> Answer {
+        let gate = self.0.clone();
+        Box::pin(futures_util::stream::once(async move {
+            let _permit = gate.acquire().await;
+            Ok("yes".to_owned())
+        }))
+    }
+}
+
 #[tokio::test]
-async fn t11_a_refusal_is_remembered_and_one_that_passes_is_not() {
+async fn t11_what_was_refused_for_a_passing_reason_may_be_asked_again() {
+    let gate = Arc::new(Semaphore::new(0));
+    let model: Arc<dyn Model> = Arc::new(Patient(gate.clone()));
+    let (server, store) = answered_by(Some(model), |config| config.limits.waiting_replies = 0).await;
+    let mut client = Client::shop(&server).await;
+    let ask = |text: &str| json!({"command": "PostMessage", "as": "ada", "agent": "luna", "text": text});
+    client.done(&ask("first")).await;
+    // Nobody has answered yet, so nothing more is taken.
+    let single = keyed(&mut client, PATH, "k-1", &ask("second")).await;
+    assert_eq!(refused(seen(&single)), (429, "rate_limited".into()));
+    assert!(single.header("Retry-After").is_some());
+    let list = json!([post("spoken"), ask("third")]);
+    let results = seen(&keyed(&mut client, PATH, "k-2", &list).await).1["results"].clone();
+    assert_eq!(results[0]["done"]["duplicate"], false);
+    assert_eq!(results[1]["refused"]["code"], "rate_limited");
+
+    gate.add_permits(1);
+    soon("the answer", async {
+        while !said(&store).await.contains(&"yes".to_owned()) {
+            assert_eq!(client.get("/v1/status").await.0, 200);
+        }
+    })
+    .await;
+    let results = soon("room for another question", async {
+        loop {
+            let response = keyed(&mut client, PATH, "k-2", &list).await;
+            let results = seen(&response).1["results"].clone();
+            if results[1]["done"].is_object() {
+                assert_eq!(response.header("Idempotent-Replay"), None);
+                break results;
+            }
+        }
+    })
+    .await;
+    assert_eq!(results[0]["done"]["duplicate"], true, "it was spoken before");
+    assert_eq!(said(&store).await.iter().filter(|text| *text == "spoken").count(), 1);
+    gate.add_permits(100);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t11_a_refusal_is_remembered_and_what_is_no_request_is_not() {
     let (server, store) = served(|_| {}).await;
     let mut client = Client::shop(&server).await;
     let missing = json!({"command": "DeleteAgent", "agent": "nothing"});

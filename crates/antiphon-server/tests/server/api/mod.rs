@@ -25,7 +25,7 @@ use std::sync::Arc;
 use antiphon_core::actor::{ApiKey, Holder, SecretHash};
 use antiphon_core::ids::{KeyId, Timestamp};
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::Keys as _;
+use antiphon_core::ports::{Keys as _, Model};
 use antiphon_server::config::Config;
 use antiphon_server::wiring::Extras;
 use serde_json::Value;
@@ -41,6 +41,14 @@ const KEY: &str = "svc_a-key-of-the-shop";
 
 /// A server with the API, with Ada and Bob and their agents, and with a backend called `shop`; and what it remembers.
 async fn served(change: impl FnOnce(&mut Config)) -> (Server, Arc<MemoryStore>) {
+    answered_by(None, change).await
+}
+
+/// The same, with agents that say what `model` says.
+async fn answered_by(
+    model: Option<Arc<dyn Model>>,
+    change: impl FnOnce(&mut Config),
+) -> (Server, Arc<MemoryStore>) {
     let store = Arc::new(MemoryStore::new());
     settle(&*store).await;
     let holder = Holder::Service("shop".into());
@@ -50,6 +58,7 @@ async fn served(change: impl FnOnce(&mut Config)) -> (Server, Arc<MemoryStore>) 
     change(&mut config);
     let mut extras = Extras::default();
     extras.store = Some(store.clone());
+    extras.model = model;
     (Server::start(config, extras).await, store)
 }
 

@@ -185,6 +185,21 @@ async fn t12_a_body_may_be_as_large_as_configured_and_no_larger() {
 }
 
 #[tokio::test]
+async fn t24_a_body_that_does_not_come_is_not_waited_for() {
+    let (server, _) = served(|config| config.limits.request = 200).await;
+    let mut client = Client::shop(&server).await;
+    let head = format!(
+        "POST /v1/commands HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    client.http.send_bytes(head.as_bytes()).await;
+    let response = client.http.response().await;
+    assert_eq!(refused(seen(&response)), (408, "invalid".into()));
+    client.http.ended().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn t12_a_list_has_as_many_commands_as_configured_and_no_more() {
     let (server, _) = served(|config| config.api.max_batch = 3).await;
     let mut client = Client::shop(&server).await;

@@ -57,11 +57,11 @@ async fn a_notice_reaches_every_connection_of_its_person_and_no_other() {
     let (status, sent) = client.post("/v1/people/ada/notices", &notice).await;
     assert_eq!((status, &sent["received"]), (200, &json!(2)));
     for socket in &mut sockets {
-        let heard = socket.event_named("notification").await;
+        let heard = socket.event_named("system:notification").await;
         assert_eq!((&heard["type"], &heard["title"]), (&json!("warning"), &json!("Almost full")), "{heard}");
     }
     assert_eq!(client.post("/v1/people/bob/notices", &notice).await.1["received"], 1);
-    assert_eq!(bob.event_named("notification").await["title"], "Almost full");
+    assert_eq!(bob.event_named("system:notification").await["title"], "Almost full");
     assert_eq!(refused(client.post("/v1/people/nobody/notices", &notice).await).0, 404);
     server.stop().await;
 }

@@ -98,6 +98,8 @@ impl Operator {
     /// Starts a server and waits until it is ready.
     fn serve(&self, arguments: &[&str]) -> Process {
         let mut command = self.command(&[&["serve", "--announce", "json"], arguments].concat());
+        // Several servers run at the same time here, and there is one default port for their operators.
+        command.env("ANTIPHON_ADMIN__ADDRESS", "127.0.0.1:0");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
