@@ -36,6 +36,10 @@ pub enum Action {
     Notify,
     /// Publish a named value.
     Relay,
+    /// Use a person's wallet: open it, pay in, take out, claim a reward.
+    Trade,
+    /// Have tokens appear in a person's wallet, on one's own word.
+    Credit,
 }
 
 /// Where somebody wants to do it.
@@ -72,7 +76,7 @@ impl<'a> Place<'a> {
 
 /// Whether `actor` may do `action` in `place`.
 pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusal> {
-    use Action::{Appear, Change, Create, Listen, Notify, Post, Read, Relay, Speak, Type};
+    use Action::{Appear, Change, Create, Credit, Listen, Notify, Post, Read, Relay, Speak, Trade, Type};
     use Standing::{Backend, Guest, Owner, Stranger};
 
     let standing = Standing::of(actor, place.owner);
@@ -88,6 +92,8 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
         (Topic::Conversation(_), Type) => standing == Owner,
         (Topic::Conversation(_), Speak) => standing == Backend { there: true },
         (Topic::Named(_), Listen) => matches!(standing, Backend { .. }),
+        (Topic::Person(_), Read | Trade) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Credit) => matches!(standing, Backend { .. }),
         _ => false,
     };
     if is_allowed {
@@ -95,7 +101,7 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
     }
     Err(match (standing, action, place.topic) {
         (Guest, ..) => Refusal::forbidden(),
-        (Owner | Stranger, Speak | Notify | Relay, _) => {
+        (Owner | Stranger, Speak | Notify | Relay | Credit, _) => {
             Refusal::new(Code::Forbidden, "Only a backend or the operator of this server may do that.")
         }
         (Backend { .. }, Type | Appear, _) => {
@@ -155,12 +161,15 @@ impl Standing {
 mod tests {
     use std::sync::Arc;
 
-    use super::Action::{Appear, Change, Create, Listen, Notify, Post, Read, Relay, Speak, Type};
+    use super::Action::{
+        Appear, Change, Create, Credit, Listen, Notify, Post, Read, Relay, Speak, Trade, Type,
+    };
     use super::*;
     use crate::actor::Plan;
     use crate::ids::{AgentId, ConversationId, Timestamp};
 
-    const ACTIONS: [Action; 10] = [Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay];
+    const ACTIONS: [Action; 12] =
+        [Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit];
 
     fn person(name: &str) -> PersonId {
         PersonId::parse(name).unwrap()
@@ -226,8 +235,20 @@ mod tests {
         let table: [Row<'_>; 12] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
             (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
-            (Topic::Person(person("ada")), Some("ada"), &[Listen, Appear], &[Listen, Notify, Relay], none),
-            (Topic::Person(person("bob")), Some("bob"), none, &[Listen, Notify, Relay], none),
+            (
+                Topic::Person(person("ada")),
+                Some("ada"),
+                &[Listen, Appear, Read, Trade],
+                &[Listen, Notify, Relay, Read, Trade, Credit],
+                none,
+            ),
+            (
+                Topic::Person(person("bob")),
+                Some("bob"),
+                none,
+                &[Listen, Notify, Relay, Read, Trade, Credit],
+                none,
+            ),
             (
                 Topic::Agent(agent_of("ada").id),
                 Some("ada"),
@@ -306,6 +327,8 @@ mod tests {
             may(actor, action, Place::of(topic)).map_err(|refusal| refusal.code)
         };
         assert_eq!(code(&ada, Notify, &bobs), Err(Code::Forbidden));
+        assert_eq!(code(&ada, Credit, &Topic::Person(person("ada"))), Err(Code::Forbidden));
+        assert_eq!(code(&ada, Trade, &bobs), Err(Code::NotFound));
         assert_eq!(code(&ada, Relay, &Topic::Everyone), Err(Code::Forbidden));
         assert_eq!(code(&ada, Listen, &bobs), Err(Code::NotFound));
         assert_eq!(code(&ada, Listen, &Topic::Nodes), Err(Code::NotFound));

@@ -15,6 +15,7 @@ use crate::notices::Notice;
 use crate::ports::Revocation;
 use crate::presence::Status;
 use crate::topic::Topic;
+use crate::wallet::Entry;
 
 /// An event on its way: what, where to, and who need not hear it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +119,9 @@ pub enum Event {
     Signal(Signal),
     /// Credentials are dead from now on, for the nodes; no client hears it.
     Revoked(Revocation),
+    /// A person has more tokens or fewer, as this entry of their ledger says. Goes to the person alone, in the order of
+    /// positions.
+    BalanceChanged(Entry),
 }
 
 /// Which answer, to whom.

@@ -1,14 +1,17 @@
 //! What the core needs from the world.
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
-//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`].
+//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], and for tokens in
+//! [`wallets`].
 
 pub mod store;
+pub mod wallets;
 
 pub use store::{
     Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
     RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
+pub use wallets::{Booked, Chain, Charge, OnBooked, Verdict, Wallets};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -192,7 +192,7 @@ async fn say(
     let once = client_message_id.map(|key| Once::parse(&key)).transpose()?;
     let order = match from {
         Side::Person => Order {
-            command: Command::PostMessage { agent, person: Claim::NONE, text, once },
+            command: Command::PostMessage { agent, person: Claim::NONE, text, once, price: None },
             person: Some(person),
         },
         Side::Agent => Order { command: Command::Speak { agent, person, text, once }, person: None },
@@ -204,7 +204,12 @@ async fn say(
                 let (id, conversation) = (id.to_string(), conversation.to_string());
                 Answer::json(StatusCode::OK, &Posted { id, conversation, seq, duplicate })
             }
-            Outcome::Done | Outcome::History(_) => Answer::json(StatusCode::OK, &json!({})),
+            Outcome::Done
+            | Outcome::History(_)
+            | Outcome::Booked { .. }
+            | Outcome::Rewarded { .. }
+            | Outcome::Balance(_)
+            | Outcome::Ledger(_) => Answer::json(StatusCode::OK, &json!({})),
         })
     };
     Ok(perform(&state, backend, ticket, order, answer).await)

@@ -8,7 +8,7 @@ use antiphon_core::app::{self, App, Ports};
 use antiphon_core::dialect::Credential;
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{PersonId, Timestamp};
-use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, RecordingAudience};
+use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, NoChain, RecordingAudience};
 use antiphon_core::ports::{
     Bus as _, Clock as _, Keys as _, Listener, Logins as _, Mark, People as _, Revocation, Revocations as _,
     Revoked,
@@ -138,6 +138,7 @@ fn ports(store: &Arc<MemoryStore>, bus: &Arc<MemoryBus>, clock: &Arc<ManualClock
         model: models::build(&models::Settings::default()).unwrap(),
         clock: clock.clone(),
         audience: Arc::new(RecordingAudience::new()),
+        chain: Arc::new(NoChain),
     }
 }
 

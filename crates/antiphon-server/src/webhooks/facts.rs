@@ -28,11 +28,12 @@ pub(super) enum Kind {
     AgentDeleted,
     NoticeSent,
     Signal,
+    BalanceChanged,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::PersonConnected,
         Self::PersonDisconnected,
         Self::MessagePosted,
@@ -47,6 +48,7 @@ impl Kind {
         Self::AgentDeleted,
         Self::NoticeSent,
         Self::Signal,
+        Self::BalanceChanged,
     ];
 
     /// What it is called in the configuration and in deliveries.
@@ -66,6 +68,7 @@ impl Kind {
             Self::AgentDeleted => "agent.deleted",
             Self::NoticeSent => "notice.sent",
             Self::Signal => "signal",
+            Self::BalanceChanged => "balance.changed",
         }
     }
 
@@ -118,6 +121,7 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
         Event::Signal(_) => &[Kind::Signal],
         // Of use to nodes alone, and it names secrets by their hashes.
         Event::Revoked(_) => &[],
+        Event::BalanceChanged(_) => &[Kind::BalanceChanged],
     }
 }
 
@@ -267,6 +271,13 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
         Event::Revoked(_) => return Vec::new(),
+        Event::BalanceChanged(entry) => {
+            let data = json!({
+                "person": entry.person, "position": entry.position, "amount": entry.amount,
+                "balance": entry.balance, "reason": entry.reason, "key": entry.key,
+            });
+            Fact::new(Kind::BalanceChanged, Some(&entry.person), None, entry.at, data)
+        }
     };
     vec![fact.at_place(&envelope.topic)]
 }
@@ -318,9 +329,10 @@ fn party(party: Party) -> &'static str {
 }
 
 fn felt(relation: &Relation) -> Value {
-    let Relation { trust, affinity, respect, love, curiosity } = relation;
+    let Relation { trust, affinity, respect, love, curiosity, meetings } = relation;
     json!({
         "trust": trust, "affinity": affinity, "respect": respect, "love": love, "curiosity": curiosity,
+        "meetings": meetings,
     })
 }
 

@@ -10,6 +10,7 @@ mod logins;
 mod people;
 mod requests;
 mod revocations;
+mod wallets;
 mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
@@ -55,6 +56,7 @@ struct Contents {
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
+    books: wallets::Books,
     desk: webhooks::Desk,
 }
 

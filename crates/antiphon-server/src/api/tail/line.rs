@@ -97,6 +97,13 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             return ("Signal", None, Facts::Signal { name: &signal.name, value: &signal.value });
         }
         Event::Revoked(revocation) => ("Revoked", Some(revocation.at), dead(revocation)),
+        Event::BalanceChanged(entry) => {
+            let facts = json!({
+                "person": entry.person, "position": entry.position, "amount": entry.amount,
+                "balance": entry.balance, "reason": entry.reason,
+            });
+            ("BalanceChanged", Some(entry.at), facts)
+        }
     };
     (name, at, Facts::Known(facts))
 }
