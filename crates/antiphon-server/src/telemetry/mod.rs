@@ -12,7 +12,7 @@
 //! | `histogram` | how durations and sizes are counted |
 //! | `scrape` | what `/metrics` says |
 //! | `exposition` | how it is written: Prometheus' text format |
-//! | `store` | what it says about the embedded database |
+//! | `store`, `webhooks` | what it says about the embedded database, and about webhooks |
 //! | `process` | what the operating system says about this process |
 //!
 //! Nothing here ever holds what people wrote, or a credential: labels are names of ours and documented names of events.
@@ -30,6 +30,7 @@ mod sheet;
 mod store;
 pub(crate) mod tally;
 mod traces;
+mod webhooks;
 
 pub(crate) use commands::carry_out;
 pub(crate) use exposition::CONTENT_TYPE;

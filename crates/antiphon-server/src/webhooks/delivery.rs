@@ -31,12 +31,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest sleep without a look at the clock, which somebody may have set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// What has become of deliveries to one endpoint since the start.
+/// What has become of deliveries to one endpoint since the start, and how many there were at the last look.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) delivered: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) died: AtomicU64,
+    pub(super) pending: AtomicU64,
+    pub(super) dead: AtomicU64,
 }
 
 /// Delivers to one endpoint.

@@ -8,6 +8,7 @@
 //! | [`idempotency`] | a request that is sent again has one effect |
 //! | [`routes`] | people, conversations, agents, topics, keys |
 //! | [`sessions`] | how a client logs in, stays and leaves |
+//! | [`webhooks`] | what did not reach other servers |
 //! | [`tail`] | events as they happen |
 
 mod commands;
@@ -17,6 +18,7 @@ mod refusals;
 mod routes;
 mod sessions;
 mod tail;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -56,6 +58,7 @@ async fn answered_by(
     change(&mut config);
     let mut extras = Extras::default();
     extras.store = Some(store.clone());
+    extras.webhooks = Some(store.clone());
     extras.model = model;
     (Server::start(config, extras).await, store)
 }
