@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `settings` | what can be configured |
 //! | `logs` | what a line of the log looks like |
+//! | `cut` | how much room a line has for what somebody else made up |
 //! | `context` | in whose name this thread works at the moment |
 //! | `traces` | where spans go |
 //! | `commands` | having the core do a command, with everything that is noted about it |
@@ -19,6 +20,7 @@
 
 mod commands;
 pub(crate) mod context;
+mod cut;
 mod exposition;
 pub(crate) mod histogram;
 mod logs;
@@ -33,6 +35,7 @@ mod traces;
 mod webhooks;
 
 pub(crate) use commands::carry_out;
+pub(crate) use cut::cut;
 pub(crate) use exposition::CONTENT_TYPE;
 pub use logs::{Lines, log_layer};
 pub(crate) use scrape::{Part, Parts, Scraper};

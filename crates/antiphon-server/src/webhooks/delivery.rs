@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::endpoint::Endpoint;
 use super::schedule::Schedule;
 use crate::outbound::{Answer, Failure, Outbound, Purpose, causes};
+use crate::telemetry::cut;
 
 /// How long deliveries under way may go on after the shutdown. One that is cut off is delivered again after the restart.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -175,7 +176,7 @@ impl Courier {
                     webhook,
                     delivery = letter.id,
                     attempts = tried,
-                    why,
+                    why = cut(why),
                     "a delivery is given up"
                 );
                 &self.tally.died
