@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use super::State;
 use super::problem::{PROBLEM, Problem};
 use crate::telemetry::context::{here, within};
+use crate::telemetry::cut;
 
 /// The header that names a request.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -169,7 +170,7 @@ where
         Begun::New => {}
         Begun::Unfinished if repeatable => {
             tracing::info!(
-                principal = request.principal,
+                principal = cut(&request.principal),
                 "a request is taken up again whose first try had no end"
             );
         }

@@ -14,15 +14,18 @@ use antiphon_core::ports::{
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::wallet::{Balance, Entry, NewEntry};
+use antiphon_server::auth::{Algorithm, Issuer};
+use antiphon_server::config::Secret;
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
+use jsonwebtoken::EncodingKey;
 use serde_json::json;
 use tokio::sync::{Notify, RwLock};
 
 use crate::support::client::Client;
 use crate::support::engine::{BOTH, Packet, Transport};
 use crate::support::http::{Http, Request, ask};
-use crate::support::people::{ada, config, settle};
+use crate::support::people::{ada, config, person, settle};
 use crate::support::server::{Server, goes_on};
 use crate::support::soon;
 
@@ -36,6 +39,8 @@ struct Brittle {
     bell: Notify,
     writes_fail: AtomicBool,
     reads_fail: AtomicBool,
+    /// Whoever looks for a person next comes a moment before they are added.
+    too_early: AtomicBool,
 }
 
 impl Brittle {
@@ -65,8 +70,12 @@ impl People for Brittle {
     async fn put_person(&self, person: &Person) -> Result<(), Fault> {
         self.write()?.put_person(person).await
     }
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault> {
+        self.write()?.add_person(person).await
+    }
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
-        self.read()?.person(id).await
+        let found = self.read()?.person(id).await?;
+        Ok(found.filter(|_| !self.too_early.swap(false, Ordering::SeqCst)))
     }
     async fn people(&self, after: Option<&PersonId>, limit: u32) -> Result<Vec<Person>, Fault> {
         self.read()?.people(after, limit).await
@@ -331,6 +340,40 @@ async fn whoever_cannot_be_looked_up_is_not_let_in_and_told_no_more_than_that() 
     }
     store.fail(false, false);
     ada(&server, Transport::Websocket).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_first_login_leaves_a_person_as_they_are_who_is_added_at_the_same_instant() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let secret = "a secret that is as long as HS256 wants it";
+    let mut config = config();
+    config.auth.issuers.push(Issuer {
+        name: "app".into(),
+        algorithms: vec![Algorithm::Hs256],
+        secret: Some(Secret::new(secret)),
+        ..Issuer::default()
+    });
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+
+    let zoe = Person {
+        id: person("zoe"),
+        plan: "unlimited".into(),
+        roles: vec!["admin".into()],
+        created_at: Timestamp(7),
+    };
+    store.put_person(&zoe).await.expect("a person is stored");
+    store.too_early.store(true, Ordering::SeqCst);
+    let claims = json!({"sub": "zoe", "exp": 32_503_680_000_u64});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+    let auth = json!({"token": token}).to_string();
+    Client::connect(&server.door(), Transport::Websocket, &auth).await;
+    assert!(!store.too_early.load(Ordering::SeqCst), "she was looked for");
+    assert_eq!(store.person(&zoe.id).await.expect("the store works"), Some(zoe));
     server.stop().await;
 }
 
