@@ -33,6 +33,7 @@ use antiphon_core::refusal::{Code, Fault, Refusal};
 
 pub use door::{API, Doorkeeper};
 pub use sessions::Opened;
+pub(crate) use sessions::login_of;
 pub use settings::{Algorithm, Issuer, People, Settings};
 pub use token::Fetch;
 pub use wallet::Challenge;

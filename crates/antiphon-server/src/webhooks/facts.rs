@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::topics;
+
 /// The kinds of events that an endpoint can be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -267,7 +269,8 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
         Event::Signal(signal) => {
             // What the core relays unread is passed on unread; it is JSON.
             let value: Value = serde_json::from_str(signal.value.get()).unwrap_or_default();
-            let data = json!({ "name": signal.name, "value": value, "topic": place(&envelope.topic) });
+            let data =
+                json!({ "name": signal.name, "value": value, "topic": topics::write(&envelope.topic) });
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
         Event::Revoked(_) => return Vec::new(),
@@ -280,18 +283,6 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
         }
     };
     vec![fact.at_place(&envelope.topic)]
-}
-
-/// A place in the words of the configuration: `everyone`, or a kind and a name.
-pub(super) fn place(topic: &Topic) -> String {
-    match topic {
-        Topic::Everyone => "everyone".into(),
-        Topic::Person(person) => format!("person:{person}"),
-        Topic::Agent(agent) => format!("agent:{agent}"),
-        Topic::Conversation(conversation) => format!("conversation:{conversation}"),
-        Topic::Named(name) => format!("named:{name}"),
-        Topic::Nodes => "nodes".into(),
-    }
 }
 
 fn whose(topic: &Topic) -> Option<&PersonId> {

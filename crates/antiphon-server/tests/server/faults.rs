@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon_core::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
+use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
@@ -20,6 +20,7 @@ use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
 use jsonwebtoken::EncodingKey;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, RwLock};
 
 use crate::support::client::Client;
@@ -176,7 +177,11 @@ impl Revocations for Brittle {
 #[async_trait]
 impl Requests for Brittle {
     async fn begin(&self, key: &RequestKey, fingerprint: &[u8; 32], now: Timestamp) -> Result<Begun, Fault> {
-        self.write()?.begin(key, fingerprint, now).await
+        // Like a database, which notes what it was told whether or not anybody waits for it to say so.
+        let begun = self.write()?.begin(key, fingerprint, now).await;
+        self.bell.notify_one();
+        let _passed = self.gate.read().await;
+        begun
     }
     async fn finish(&self, key: &RequestKey, answer: &str) -> Result<(), Fault> {
         self.write()?.finish(key, answer).await
@@ -501,5 +506,55 @@ async fn a_post_that_waits_is_still_processed_when_whoever_sent_it_goes() {
     for id in [11, 12] {
         assert_eq!(client.ack(id).await, json!({"ok": true}));
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t11_a_request_whose_sender_goes_while_it_is_noted_is_carried_out_once() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let key = ApiKey {
+        id: KeyId::parse("svc_shop").expect("a plain id"),
+        hash: SecretHash(Sha256::digest(b"the-shop's-key").into()),
+        holder: Holder::Service("shop".into()),
+        dialects: None,
+        plan: None,
+        created_at: Timestamp(0),
+        expires_at: None,
+        revoked_at: None,
+    };
+    store.put_key(&key).await.expect("a key is stored");
+    let mut config = config();
+    config.listeners[0].api = true;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+    let mut ada = ada(&server, Transport::Websocket).await;
+
+    // Nobody can tell whether a notice was heard, so it is never told a second time.
+    let notice = Request::new("POST", "/v1/people/ada/notices")
+        .header("Authorization", "Bearer the-shop's-key")
+        .header("Content-Type", "application/json")
+        .header("Idempotency-Key", "once")
+        .body(json!({"kind": "info", "title": "Shop", "message": "It is shipped."}).to_string());
+    let shut = store.gate.write().await;
+    let mut gone = Http::open(&server.door()).await;
+    gone.send(&notice).await;
+    soon("the request to be noted", store.bell.notified()).await;
+    let mut other = Http::open(&server.door()).await;
+    drop(gone);
+    for _ in 0..3 {
+        assert_eq!(other.ask(&Request::get("/healthz")).await.status, 200);
+    }
+    drop(shut);
+    assert_eq!(ada.event_named("system:notification").await["title"], json!("Shop"));
+    let again = loop {
+        let again = other.ask(&notice).await;
+        // It may not be finished yet.
+        if again.status != 409 || again.text().contains("\"conflict\"") {
+            break again;
+        }
+    };
+    assert_eq!((again.status, again.header("Idempotent-Replay")), (200, Some("true")), "{}", again.text());
     server.stop().await;
 }

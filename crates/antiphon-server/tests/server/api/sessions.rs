@@ -57,6 +57,25 @@ async fn a_session_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn t9_a_login_is_revoked_by_any_of_its_tokens() {
+    let (server, mut shop, mut client) = with_password().await;
+    for found in ["token", "refreshToken"] {
+        let (_, session) = client.post("/v1/login", &login("correct horse battery staple")).await;
+        let renew = json!({"refreshToken": session["refreshToken"]});
+        let (status, next) = client.post("/v1/login/refresh", &renew).await;
+        assert_eq!(status, 200, "{next}");
+        // Both tokens were renewed since, so they open nothing any more; but whoever had them knows the login.
+        let revoke = json!({"session": session[found]});
+        assert_eq!(shop.post("/v1/revocations", &revoke).await, (204, Value::Null));
+        let auth = json!({"token": next["token"]}).to_string();
+        assert!(Socket::try_connect(&server.door(), Transport::Websocket, &auth).await.is_err(), "{found}");
+        let renew = json!({"refreshToken": next["refreshToken"]});
+        assert_eq!(refused(client.post("/v1/login/refresh", &renew).await), (401, "bad_credential".into()));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn t32_a_session_is_no_key_of_a_backend() {
     let (server, _, mut client) = with_password().await;
     let (_, session) = client.post("/v1/login", &login("correct horse battery staple")).await;
