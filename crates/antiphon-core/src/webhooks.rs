@@ -1,6 +1,6 @@
 //! What is told to other servers, and what must be remembered until they have been told.
 //!
-//! An [`Announcement`] is an event made ready for its endpoints. Each endpoint gets its own [`Delivery`] of it, which stays until
+//! An [`Announcement`] is an event made ready for its endpoints. Each endpoint gets its own delivery of it, which stays until
 //! it is delivered or dead. The traits here are the ports behind that; `contract::webhooks` holds implementations to them.
 
 use async_trait::async_trait;
