@@ -12,6 +12,7 @@
 //! | [`ports`] | what the core needs from the world |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
 //! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`] | the nouns and their rules |
+//! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
 //! | [`contract`] | what every implementation of a port must do, as a suite |
@@ -34,4 +35,6 @@ pub mod notices;
 pub mod ports;
 pub mod presence;
 pub mod refusal;
+pub mod tasks;
 pub mod topic;
+pub mod workers;

@@ -10,6 +10,8 @@
 //! | `agents` | watch, create, change, delete |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
+//! | `tasks` | create, assign, claim, report on, cancel and read tasks |
+//! | `workers` | how agents at work are, and noticing that one has gone |
 
 mod agents;
 mod conversation;
@@ -17,8 +19,10 @@ mod posting;
 mod presence;
 #[cfg(test)]
 pub(crate) mod stage;
+mod tasks;
 mod typing;
 mod typists;
+mod workers;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -84,6 +88,8 @@ pub struct Settings {
     pub waiting_replies: usize,
     /// Name of this node, different on every node; the prefix of its lease holders.
     pub node: String,
+    /// How long an agent at work may be silent until it counts as gone.
+    pub heartbeat: Duration,
 }
 
 impl Default for Settings {
@@ -96,6 +102,7 @@ impl Default for Settings {
             longest_reply: 256 * 1024,
             waiting_replies: 16,
             node: "local".into(),
+            heartbeat: Duration::from_secs(30),
         }
     }
 }
@@ -184,6 +191,21 @@ impl App {
                 self.ports.publish(topic, Event::Signal(Signal { name, value }));
                 Ok(Outcome::Done)
             }
+
+            Command::CreateTask { task } => self.create_task(caller, *task).await,
+            Command::ChangeTask { task, step } => self.change_task(caller, task, step).await,
+            Command::ClaimTask { agent, needs } => self.claim_task(caller, agent, needs).await,
+            Command::ReadTask { task } => self.read_task(caller, task).await,
+            Command::ReadTasks { filter, limit } => self.read_tasks(caller, &filter, limit).await,
+            Command::EnlistAgent { agent, duties } => self.enlist_agent(caller, &agent, &duties).await,
+            Command::ControlAgent { agent, control } => self.control_agent(caller, &agent, control).await,
+            Command::SetAgentStatus { agent, status } => self.set_agent_status(caller, &agent, status).await,
+            Command::Heartbeat { agent, metadata } => self.heartbeat(caller, &agent, metadata).await,
+            Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
+            Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
+            Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
+            Command::Watch { topic } => self.watch(caller, &topic).await,
+            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
         }
     }
 
@@ -214,11 +236,17 @@ impl App {
         Ok(position)
     }
 
-    /// Keeps this node's claims of presence alive, ends typing that nobody renewed, and has the store forget what has had its
-    /// time, until `shutdown` says `true` or its sender is gone. One task for the whole node.
+    /// Keeps this node's claims of presence alive, ends typing that nobody renewed, notices agents at work that have gone, and
+    /// has the store forget what has had its time, until `shutdown` says `true` or its sender is gone. One task for the whole node.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let work =
-            async { tokio::join!(self.keep_presence(), self.expire_typing(), self.keep_store_small()) };
+        let work = async {
+            tokio::join!(
+                self.keep_presence(),
+                self.expire_typing(),
+                self.keep_store_small(),
+                self.watch_agents()
+            )
+        };
         tokio::select! {
             // An error means that the sender is gone, and with it whoever could have asked for more work.
             _ = shutdown.wait_for(|stop| *stop) => {}

@@ -14,7 +14,7 @@
 //!
 //! | module | asks |
 //! |---|---|
-//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`], [`work`] | does a [`Store`] remember what it must, and nothing else |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
 
@@ -28,6 +28,7 @@ pub mod once;
 pub mod people;
 pub mod requests;
 pub mod revocations;
+pub mod work;
 
 pub use bus::bus;
 pub use leases::leases;
@@ -53,6 +54,7 @@ pub async fn store(open: impl AsyncFn() -> Arc<dyn Store>) {
     agents::suite(&open).await;
     conversations::suite(&open).await;
     once::suite(&open).await;
+    work::suite(&open).await;
 }
 
 /// Ids that must be kept apart from their neighbours: case, spaces, every width of UTF-8, and the longest one.

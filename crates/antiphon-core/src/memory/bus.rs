@@ -1,6 +1,6 @@
 //! Who hears what within one process. This is also the production bus of a single node.
 //!
-//! Publishing looks the topic up once, lets go of the lock and calls the listeners on the publisher's own thread, so what one
+//! Publishing looks each topic up once, lets go of the lock and calls the listeners on the publisher's own thread, so what one
 //! thread publishes arrives in its order. What a listener publishes while it hears something waits until that something has
 //! reached everybody, for the same reason; nothing is locked while a listener runs, so it may also listen and unlisten.
 
@@ -38,6 +38,28 @@ impl MemoryBus {
         }
     }
 
+    /// Whoever listens to `topic`.
+    fn hearers(&self, topic: &Topic) -> Option<Hearers> {
+        // A panic under one of the locks of this file leaves a map as it was before or after one insertion, so a poisoned lock
+        // is as good as any other.
+        self.shard(topic).read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    /// `hearers`, and whoever listens to one of the topics `also`, each once.
+    fn with_others(&self, hearers: Option<Hearers>, also: &[Topic]) -> Option<Hearers> {
+        let mut all = hearers;
+        for more in also.iter().filter_map(|topic| self.hearers(topic)) {
+            all = Some(match all {
+                None => more,
+                Some(all) => {
+                    let new = |(id, _): &&(ListenerId, _)| !all.iter().any(|(known, _)| known == id);
+                    all.iter().chain(more.iter().filter(new)).cloned().collect()
+                }
+            });
+        }
+        all
+    }
+
     /// `hearers`, and whoever hears everything.
     fn with_taps(&self, hearers: Option<Hearers>) -> Option<Hearers> {
         let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);
@@ -59,11 +81,10 @@ impl Default for MemoryBus {
 
 impl Bus for MemoryBus {
     fn publish(&self, envelope: Envelope) {
-        // A panic under one of the locks of this file leaves a map as it was before or after one insertion, so a poisoned lock
-        // is as good as any other.
-        let topics = self.shard(&envelope.topic).read().unwrap_or_else(PoisonError::into_inner);
-        let hearers = topics.get(&envelope.topic).cloned();
-        drop(topics);
+        let mut hearers = self.hearers(&envelope.topic);
+        if !envelope.also.is_empty() {
+            hearers = self.with_others(hearers, &envelope.also);
+        }
         let hearers = match self.is_tapped.load(Ordering::Relaxed) {
             false => hearers,
             true => self.with_taps(hearers),

@@ -9,12 +9,19 @@ use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation, RelationDelta};
 use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use crate::ports::{Tasks, Workers};
 use crate::refusal::Fault;
 
 /// Remembers.
-pub trait Store: People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep {}
+pub trait Store:
+    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Tasks + Workers
+{
+}
 
-impl<T: People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Tasks + Workers
+{
+}
 
 /// How long the key of a request or of a message is remembered, in milliseconds: 24 hours.
 pub const KEYS_KEPT: i64 = 24 * 60 * 60 * 1_000;

@@ -42,6 +42,15 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         Event::NoticeSent { notice, at } => notification(notice, *at, out),
         // Not said in this API.
         Event::Signal(_) | Event::Revoked(_) => {}
+
+        // Work is not said in this API.
+        Event::TaskCreated(_)
+        | Event::TaskAssigned(_)
+        | Event::TaskUpdated { .. }
+        | Event::TaskFinished(_)
+        | Event::AgentStatusChanged(_)
+        | Event::AgentHeartbeat { .. }
+        | Event::AlertRaised { .. } => {}
     }
 }
 

@@ -31,6 +31,13 @@ fn done(outcome: &Outcome, out: &mut Out) {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
         Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
+
+        // Nothing in this API asks for these.
+        Outcome::Task { .. }
+        | Outcome::NoTask
+        | Outcome::Tasks(_)
+        | Outcome::Worker(_)
+        | Outcome::Workers(_) => out.ack(&Done { ok: true }),
     }
 }
 

@@ -116,7 +116,7 @@ impl Directory {
 }
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 5;
 
 /// After how many pages of log SQLite folds it into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -132,6 +132,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
     Ok(vec![
         Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?,
         Migration::unapplied("V2__credentials", include_str!("migrations/V2__credentials.sql"))?,
+        Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
     ])
 }
 

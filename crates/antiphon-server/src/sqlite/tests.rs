@@ -1,6 +1,7 @@
 //! Does the SQLite store keep the contract, and what was stored, through everything that can happen to a file?
 
 mod credentials;
+mod work;
 
 use std::cell::RefCell;
 use std::error::Error as _;
@@ -394,7 +395,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
                  VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')";
     stranger.execute(newer, []).unwrap();
     let refused = SqliteStore::open(directory.path(), patient()).err().unwrap().to_string();
-    assert!(refused.contains("written by a newer Antiphon: its schema is 7, this one knows 2"), "{refused}");
+    assert!(refused.contains("written by a newer Antiphon: its schema is 7, this one knows 5"), "{refused}");
     assert!(refused.contains("antiphon.db"), "{refused}");
 
     stranger.execute("DELETE FROM refinery_schema_history WHERE version = 7", []).unwrap();

@@ -9,6 +9,7 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`topics`] | who hears what, and how often |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
@@ -35,6 +36,7 @@ mod polling;
 mod stop;
 mod support;
 mod tls;
+mod topics;
 mod traces;
 mod upgrade;
 mod websocket;

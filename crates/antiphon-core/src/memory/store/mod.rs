@@ -10,6 +10,8 @@ mod logins;
 mod people;
 mod requests;
 mod revocations;
+mod tasks;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -23,6 +25,7 @@ use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
 use crate::ports::{KEYS_KEPT, RequestKey, Upkeep};
 use crate::refusal::Fault;
+use crate::workers::Worker;
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -54,6 +57,8 @@ struct Contents {
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
+    tasks: tasks::TaskList,
+    workers: BTreeMap<AgentId, Worker>,
 }
 
 impl Contents {
