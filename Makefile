@@ -13,10 +13,15 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 FOREIGN := tests/foreign
 VENV := $(TARGET)/venv
 MODULES := $(FOREIGN)/js/node_modules/.package-lock.json
+UNPACKED := $(TARGET)/prometheus
 
 # The binary that the foreign clients talk to.
 export ANTIPHON ?= $(TARGET)/debug/antiphon
 export PYTHON
+
+# What judges the metrics: the installed one, or Debian's package unpacked, which starts nothing and needs no root.
+export PROMETHEUS ?= $(or $(shell command -v prometheus),$(UNPACKED)/usr/bin/prometheus)
+export PROMTOOL ?= $(or $(shell command -v promtool),$(UNPACKED)/usr/bin/promtool)
 
 .PHONY: help
 help: ## list what one can ask for
@@ -41,7 +46,7 @@ test-rust: ## run the tests that are written in Rust
 test-foreign: test-js test-python ## run the official JavaScript client and python-socketio against the server
 
 .PHONY: test-js
-test-js: debug-binary $(MODULES)
+test-js: debug-binary $(MODULES) $(PROMTOOL)
 	cd $(FOREIGN)/js && npm test --silent
 
 .PHONY: test-python
@@ -54,6 +59,12 @@ debug-binary:
 
 $(MODULES): $(FOREIGN)/js/package-lock.json $(FOREIGN)/js/package.json
 	cd $(FOREIGN)/js && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(UNPACKED)/usr/bin/promtool:
+	rm -rf $(UNPACKED) && mkdir -p $(UNPACKED)
+	cd $(UNPACKED) && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }
+	dpkg -x $(UNPACKED)/prometheus_*.deb $(UNPACKED)
 	touch $@
 
 $(VENV)/installed: $(FOREIGN)/python/requirements.txt
@@ -74,6 +85,11 @@ check: ## format, lints, documentation, licences, advisories
 	else \
 		echo "The advisory database cannot be fetched from here: known vulnerabilities were NOT looked for."; \
 	fi
+
+.PHONY: reference
+reference: ## write docs/reference anew from the code
+	cargo run --quiet --locked -p antiphon-server -- config print --format markdown > $(TARGET)/configuration.md
+	mv $(TARGET)/configuration.md docs/reference/configuration.md
 
 .PHONY: bench
 bench: ## measure the server beside the cheapest possible one and its peers; writes docs/benchmarks.md

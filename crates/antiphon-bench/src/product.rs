@@ -91,8 +91,9 @@ fn import_lines(cast: &Cast) -> String {
     lines
 }
 
-/// The defaults but for one thing: writers who never wait for an answer outrun the agents, and it is their acks, not
-/// the agents' patience, that the durable rows are about.
+/// The defaults but for two things. Writers who never wait for an answer outrun the agents, and it is their acks, not the
+/// agents' patience, that the durable rows are about. And everything comes as fast as it can and from one place, which is what
+/// the limits on rates are there to prevent.
 fn config_text(data: &Path, cast: &Cast) -> String {
     // A JSON string is a TOML string too.
     let data = json!(data.display().to_string());
@@ -113,6 +114,8 @@ address = "127.0.0.1:0"
 
 [limits]
 waiting_replies = 1000000
+events_per_second = 0
+accepts_per_second = 0
 
 [model]
 kind = "echo"

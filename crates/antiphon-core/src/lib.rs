@@ -10,6 +10,7 @@
 //! | [`event`] | what has happened |
 //! | [`refusal`] | why it was not done |
 //! | [`ports`] | what the core needs from the world |
+//! | [`webhooks`] | what is told to other servers, and what must be remembered until they have been told |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
 //! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`] | the nouns and their rules |
 //! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
@@ -37,4 +38,5 @@ pub mod presence;
 pub mod refusal;
 pub mod tasks;
 pub mod topic;
+pub mod webhooks;
 pub mod workers;

@@ -35,8 +35,9 @@ pub trait Bus: Send + Sync {
     fn publish(&self, envelope: Envelope);
     /// Makes `listener` known; it hears nothing until it listens to a topic.
     fn attach(&self, listener: Arc<dyn Listener>) -> ListenerId;
-    /// From now on `listener` hears `topic`. Listening twice is listening once.
-    fn listen(&self, listener: ListenerId, topic: &Topic);
+    /// From now on `listener` hears `topic`, and gets `mark` with every event from there. Listening twice is listening once,
+    /// with the later mark.
+    fn listen(&self, listener: ListenerId, topic: &Topic, mark: Mark);
     /// From now on `listener` does not hear `topic`.
     fn unlisten(&self, listener: ListenerId, topic: &Topic);
     /// From now on, for good, `listener` hears every envelope that is published on this node, whatever its topic and whether
@@ -49,10 +50,20 @@ pub trait Bus: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u32);
 
+/// What a listener calls a topic for itself. It comes back with each event, so that the listener need not look the topic up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub u32);
+
+impl Mark {
+    /// Of listeners that go by the topic alone, and of taps.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 /// Hears events. Called from whichever thread publishes; must be quick and must not block.
 pub trait Listener: Send + Sync {
-    /// One event.
-    fn deliver(&self, envelope: &Arc<Envelope>);
+    /// One event. `mark` is what the listener said when it began to listen to the envelope's topic; [`Mark::NONE`] when the
+    /// envelope has several.
+    fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark);
 }
 
 /// Claims that expire: who is here, who types, later who holds a file. Nobody has to clean up after a crash, time does.

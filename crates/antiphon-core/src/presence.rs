@@ -22,6 +22,11 @@ pub enum Status {
     Offline,
 }
 
+/// The key of the lease that the connections of `person` hold while they are here.
+pub fn lease(person: &PersonId) -> String {
+    format!("presence/{person}")
+}
+
 /// The people who are connected to this node.
 #[derive(Debug, Default)]
 pub(crate) struct Attendance(HashMap<PersonId, Here>);
@@ -78,6 +83,11 @@ impl Attendance {
             }
         }
         held
+    }
+
+    /// What was said last about `person`, if they are connected to this node.
+    pub(crate) fn status(&self, person: &PersonId) -> Option<Status> {
+        self.0.get(person).map(|here| here.status)
     }
 
     /// Whether a connection of `person` to this node holds a claim.

@@ -272,6 +272,21 @@ impl Control {
     }
 }
 
+impl Cause {
+    /// The stable name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Said => "said",
+            Self::Controlled(Control::Pause) => "pause",
+            Self::Controlled(Control::Resume) => "resume",
+            Self::Controlled(Control::Restart) => "restart",
+            Self::Controlled(Control::Stop) => "stop",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::HeartbeatRecovery => "heartbeat_recovery",
+        }
+    }
+}
+
 impl Sign {
     /// Why a status has changed after it.
     pub fn cause(&self) -> Cause {

@@ -18,7 +18,7 @@ use antiphon_core::ids::{AgentId, ConnectionId, ConversationId, MessageId, Perso
 use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore};
 use antiphon_core::notices::{Notice, NoticeKind};
 use antiphon_core::ports::{
-    Agents as _, Answer, Audience, Bus as _, Listener, Model, People as _, Prompt, Revocation, Revoked,
+    Agents as _, Answer, Audience, Bus as _, Listener, Mark, Model, People as _, Prompt, Revocation, Revoked,
     TaskFilter,
 };
 use antiphon_core::presence::Status;
@@ -357,7 +357,7 @@ impl Audience for Hub {
 }
 
 impl Listener for Hub {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         let mut state = self.0.lock().unwrap();
         for connection in 0..CONNECTIONS {
             let Some(seats) = state.seats.get(&connection) else { continue };

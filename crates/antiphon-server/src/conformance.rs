@@ -15,7 +15,7 @@ use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
 
 use crate::admin;
-use crate::config::{Config, Listener, Mount, Server, Store};
+use crate::config::{Config, Limits, Listener, Mount, Server, Store};
 use crate::mount::Serves;
 use crate::wiring::Extras;
 
@@ -33,11 +33,14 @@ pub fn server(port: u16) -> (Config, Extras) {
         listeners: vec![Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             tls: None,
+            api: false,
             mounts: vec![mount("/socket.io", "conformance"), mount("/engine.io", "echo"), frames],
         }],
         // One core, as the suites expect of a server: two requests sent at once are served in the order of their arrival.
         server: Server { cores: 1, ..Server::default() },
         store: Store { ephemeral: true, ..Store::default() },
+        // The suites send as fast as they can, names that nobody knows among it.
+        limits: Limits { events_per_second: 0, unknown_events: 0, ..Limits::default() },
         admin: admin::Settings { enabled: false, ..admin::Settings::default() },
         ..Config::default()
     };

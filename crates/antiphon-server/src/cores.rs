@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use antiphon_core::dialect::Out;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::ListenerId;
+use antiphon_core::ports::{ListenerId, Mark};
+use antiphon_core::topic::Topic;
 use slab::Slab;
 use tokio::time::Instant;
 
-use crate::hub::{Mail, Mailbox, Rooms};
+use crate::hub::{Heard, Mail, Mailbox, Rooms};
 use crate::session::{Connection, Socket};
 use crate::shared::Shared;
 use crate::telemetry::context::RequestId;
@@ -42,6 +43,9 @@ pub(crate) struct Core {
     pub(crate) rooms: RefCell<Rooms>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) out: RefCell<Out>,
+    pub(crate) heard: RefCell<Heard>,
+    /// See [`Core::await_turn`].
+    accepting: Cell<u64>,
     /// `None` when nothing is counted.
     pub(crate) tally: Option<Tally>,
     requests: Cell<u64>,
@@ -61,6 +65,7 @@ impl Core {
     pub(crate) fn new(index: u16, shared: Arc<Shared>, counted: Option<Shape>) -> Rc<Self> {
         let mailbox = shared.mailboxes[usize::from(index)].clone();
         let listener = shared.app.ports().bus.attach(mailbox.clone());
+        shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
             shared,
@@ -71,6 +76,8 @@ impl Core {
             rooms: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::default(),
+            heard: RefCell::default(),
+            accepting: Cell::new(0),
             tally: counted.map(Tally::new),
             requests: Cell::new(0),
             wheel: RefCell::default(),
@@ -97,6 +104,19 @@ impl Core {
     /// Monotonic milliseconds since the core started.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until one more connection may be accepted. To be asked by the one core that accepts for all.
+    pub(crate) async fn await_turn(&self) {
+        loop {
+            let mut full_at = self.accepting.get();
+            let taken = self.shared.accepts.take(&mut full_at, self.now());
+            self.accepting.set(full_at);
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+            }
+        }
     }
 
     /// A number that no other connection or socket of this core had lately.
@@ -146,6 +166,7 @@ impl Core {
             }
         }
         wheel.abort();
+        self.mailbox.close();
     }
 
     fn turn(self: &Rc<Self>) -> Turn {
@@ -156,14 +177,19 @@ impl Core {
         let taken = letters.len();
         for mail in letters.drain(..) {
             match mail {
-                Mail::Event(envelope) => self.deliver(&envelope),
+                Mail::Event(envelope, mark) => self.deliver(&envelope, mark),
                 Mail::Join(connection, topic) => {
                     self.join(connection, &topic);
                 }
                 Mail::Leave(connection, topic) => self.leave(connection, &topic),
-                Mail::Accepted(stream, port) => port.serve_std(self, stream),
+                Mail::Accepted(stream, visit, port) => port.serve_std(self, stream, visit),
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
+                Mail::Evict(principal, answer) => self.evict(principal, answer),
+                Mail::Listeners(topic, answer) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.listeners(&topic));
+                }
                 Mail::Count(reply) => {
                     // Whoever asked may have stopped waiting.
                     if let Some(sheet) = self.sheet() {

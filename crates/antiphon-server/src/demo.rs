@@ -44,6 +44,7 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
         listeners: vec![Listener {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(3000))),
             tls: None,
+            api: true,
             mounts: vec![chat],
         }],
         store: Store::default(),

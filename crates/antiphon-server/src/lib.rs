@@ -2,22 +2,29 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`cli`] | the command line |
 //! | [`config`] | what can be configured |
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
 //! | `mount`, `shared` | what is served where; what all cores share |
+//! | `pace` | how often something may happen |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
+//! | [`api`] | the HTTP API for backends |
+//! | [`outbound`] | the one place that opens connections to the outside |
+//! | [`webhooks`] | telling other servers what happens here |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
 //! | [`import`], [`history`] | the operator's way in and out |
 
 pub mod admin;
+pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod conformance;
 mod cores;
@@ -28,12 +35,15 @@ pub mod import;
 mod listen;
 pub mod models;
 mod mount;
+pub mod outbound;
+mod pace;
 mod seed;
 mod session;
 mod shared;
 pub mod sqlite;
 pub mod telemetry;
 mod transport;
+pub mod webhooks;
 mod wheel;
 pub mod wiring;
 

@@ -14,10 +14,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::api::Api;
 use crate::config;
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::mount::Mount;
+use crate::telemetry::Refused;
+use crate::transport::crowd::Visit;
 use crate::transport::http;
 
 /// Connections that may wait to be accepted.
@@ -33,11 +36,21 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(crate) struct Port {
     tls: Option<TlsAcceptor>,
     mounts: Vec<Arc<Mount>>,
+    api: Option<Api>,
 }
 
 impl Port {
-    pub(crate) fn new(tls: Option<&config::Tls>, mounts: Vec<Arc<Mount>>) -> anyhow::Result<Self> {
-        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts })
+    pub(crate) fn new(
+        tls: Option<&config::Tls>,
+        mounts: Vec<Arc<Mount>>,
+        api: Option<Api>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api })
+    }
+
+    /// The HTTP API, if it is served here and `path` is one of its own.
+    pub(crate) fn api(&self, path: &str) -> Option<&Api> {
+        self.api.as_ref().filter(|_| Api::serves(path) && self.mount(path).is_none())
     }
 
     /// The mount on exactly this path, with or without a slash at its end.
@@ -47,23 +60,23 @@ impl Port {
     }
 
     /// Serves a connection that another core accepted.
-    pub(crate) fn serve_std(self: &Arc<Self>, core: &Rc<Core>, stream: std::net::TcpStream) {
+    pub(crate) fn serve_std(self: &Arc<Self>, core: &Rc<Core>, stream: std::net::TcpStream, visit: Visit) {
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.serve(core, stream),
+            Ok(stream) => self.serve(core, stream, visit),
             Err(error) => tracing::warn!(%error, "a connection could not change cores"),
         }
     }
 
-    fn serve(self: &Arc<Self>, core: &Rc<Core>, stream: TcpStream) {
+    fn serve(self: &Arc<Self>, core: &Rc<Core>, stream: TcpStream, visit: Visit) {
         // Frames are already joined per turn; waiting for more would only cost latency.
         let _ = stream.set_nodelay(true);
         let (core, port) = (core.clone(), self.clone());
         tokio::task::spawn_local(async move {
-            let Some(tls) = &port.tls else { return http::serve(core, port, stream).await };
+            let Some(tls) = &port.tls else { return http::serve(core, port, stream, visit).await };
             match tokio::time::timeout(TLS_HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => http::serve(core, port, stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+                Ok(Ok(stream)) => http::serve(core, port, stream, visit).await,
+                Ok(Err(error)) => tracing::debug!(visit = visit.number, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(visit = visit.number, "a TLS handshake took too long"),
             }
         });
     }
@@ -82,7 +95,8 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener>
     bound.with_context(|| format!("cannot listen on {address}: is another server using the port?"))
 }
 
-/// Accepts until the server stops, and deals connections out to the cores in turn.
+/// Accepts until the server stops, and deals connections out to the cores in turn. When more come than may be accepted in a
+/// second they wait, so that a storm of clients that come back becomes a queue.
 pub(crate) async fn accept(
     core: Rc<Core>,
     listener: std::net::TcpListener,
@@ -95,7 +109,16 @@ pub(crate) async fn accept(
             () = core.shared.stopping() => return Ok(()),
         };
         match accepted {
-            Ok((stream, _)) => deal(&core, stream, &port),
+            Ok((stream, peer)) => {
+                core.await_turn().await;
+                match Visit::begin(&core.shared, peer.ip()) {
+                    Some(visit) => deal(&core, stream, &port, visit),
+                    None => {
+                        core.shared.counters.crowded();
+                        core.count(|tally| tally.refused(Refused::Crowded));
+                    }
+                }
+            }
             Err(error) => {
                 // Out of descriptors, or the client was gone before it was accepted: neither ends the port.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -105,13 +128,13 @@ pub(crate) async fn accept(
     }
 }
 
-fn deal(core: &Rc<Core>, stream: TcpStream, port: &Arc<Port>) {
+fn deal(core: &Rc<Core>, stream: TcpStream, port: &Arc<Port>, visit: Visit) {
     let next = core.shared.next_core();
     if next == usize::from(core.index) {
-        return port.serve(core, stream);
+        return port.serve(core, stream, visit);
     }
     match stream.into_std() {
-        Ok(stream) => core.shared.mailboxes[next].post(Mail::Accepted(stream, port.clone())),
+        Ok(stream) => core.shared.mailboxes[next].post(Mail::Accepted(stream, visit, port.clone())),
         Err(error) => tracing::warn!(%error, "a connection could not change cores"),
     }
 }

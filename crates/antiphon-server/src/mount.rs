@@ -8,7 +8,10 @@ use antiphon_wire::engine::Timing;
 
 use crate::config;
 use crate::transport::origin::Origins;
-use crate::transport::polling::Address;
+use crate::transport::polling::Known;
+
+/// Bytes of the largest message before the first CONNECT is accepted: room for a long token, and not for a stranger to fill.
+const GREETING: usize = 32 * 1024;
 
 /// A mount, ready to serve.
 pub(crate) struct Mount {
@@ -25,10 +28,12 @@ pub(crate) struct Mount {
     /// Milliseconds.
     pub(crate) upgrade_timeout: u64,
     pub(crate) limits: Limits,
+    /// The limits before the first CONNECT is accepted.
+    pub(crate) greeting: Limits,
     pub(crate) origins: Origins,
     /// Sessions that a polling request may name here. Each mount has its own: what is allowed on one, an Origin say, must not
     /// reach the sessions of another.
-    pub(crate) sessions: papaya::HashMap<Box<str>, Address, foldhash::fast::RandomState>,
+    pub(crate) sessions: papaya::HashMap<Box<str>, Known, foldhash::fast::RandomState>,
 }
 
 /// Which layer a mount ends at.
@@ -62,6 +67,19 @@ impl Mount {
         serves: Serves,
         voices: Vec<VoiceId>,
     ) -> Self {
+        let limits = Limits {
+            payload: mount.max_payload,
+            attachments: limits.attachments,
+            depth: limits.depth,
+            event_name: limits.event_name,
+            rooms: limits.rooms,
+            namespaces: limits.namespaces,
+            ..Limits::default()
+        };
+        let greeting = match serves {
+            Serves::Sockets => GREETING.min(limits.payload),
+            Serves::Engine | Serves::Frames => limits.payload,
+        };
         Self {
             number,
             path: mount.path.trim_end_matches('/').to_owned(),
@@ -70,15 +88,8 @@ impl Mount {
             timing: Timing { ping_interval: mount.ping_interval, ping_timeout: mount.ping_timeout },
             connect_timeout: mount.connect_timeout,
             upgrade_timeout: mount.upgrade_timeout,
-            limits: Limits {
-                payload: mount.max_payload,
-                attachments: limits.attachments,
-                depth: limits.depth,
-                event_name: limits.event_name,
-                rooms: limits.rooms,
-                namespaces: limits.namespaces,
-                ..Limits::default()
-            },
+            greeting: Limits { payload: greeting, ..limits.clone() },
+            limits,
             origins: Origins::new(&mount.origins),
             sessions: papaya::HashMap::default(),
         }

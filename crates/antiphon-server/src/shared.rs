@@ -11,10 +11,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::{Notify, watch};
 
 use crate::auth::Doorkeeper;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
+use crate::pace::Pace;
 use crate::session::Closing;
+use crate::transport::crowd::Crowd;
 
 /// Letters that may wait for a core before everybody else slows down for it.
 const HIGH_WATER: usize = 65_536;
@@ -26,11 +28,19 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) voices: Vec<Voice>,
     pub(crate) limits: Limits,
+    pub(crate) crowd: Crowd,
+    /// Events that one connection may send.
+    pub(crate) events: Pace,
+    /// Connections that may be accepted.
+    pub(crate) accepts: Pace,
+    /// Milliseconds that a socket stays after its credential has expired.
+    pub(crate) grace: u64,
     pub(crate) counters: Counters,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
     next: AtomicUsize,
+    visits: AtomicU64,
 }
 
 /// How the end of the server is told.
@@ -49,20 +59,26 @@ impl Shared {
         auth: Doorkeeper,
         mailboxes: Vec<Arc<Mailbox>>,
         voices: Vec<Voice>,
-        limits: Limits,
+        config: &Config,
         demo: bool,
     ) -> Self {
+        let limits = config.limits.clone();
         Self {
             app,
             auth,
             mailboxes,
             voices,
+            crowd: Crowd::new(&limits, &config.server.trusted_proxies),
+            events: Pace::new(limits.events_per_second, limits.events_burst),
+            accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
+            grace: config.auth.grace,
             limits,
             counters: Counters::default(),
             demo,
             life: Life::default(),
             open: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
+            visits: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +97,11 @@ impl Shared {
         let mut bytes = [0; 15];
         getrandom::fill(&mut bytes).expect("the operating system has random numbers");
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The number of an HTTP connection, for logs.
+    pub(crate) fn next_visit(&self) -> u64 {
+        self.visits.fetch_add(1, Relaxed)
     }
 
     /// Which core gets the next connection.
@@ -185,6 +206,11 @@ pub(crate) struct Counters {
     joined: AtomicU64,
     panicked: AtomicU64,
     long_turns: AtomicU64,
+    limited: AtomicU64,
+    crowded: AtomicU64,
+    strays: AtomicU64,
+    dismissed: AtomicU64,
+    renewed: AtomicU64,
 }
 
 /// A reading of the server's counters, each since the start.
@@ -215,6 +241,16 @@ pub struct Reading {
     pub panicked: u64,
     /// Turns of a core that took too long.
     pub long_turns: u64,
+    /// CONNECTs and events refused because their connection sent too many.
+    pub limited: u64,
+    /// Connections and sessions refused because their address or network had enough.
+    pub crowded: u64,
+    /// Requests for sessions that do not exist.
+    pub strays: u64,
+    /// Sockets sent away: their credential expired or was revoked, or somebody said so.
+    pub dismissed: u64,
+    /// Sockets that brought a new credential.
+    pub renewed: u64,
 }
 
 impl Counters {
@@ -229,6 +265,7 @@ impl Counters {
             | Closing::PingTimeout
             | Closing::ConnectTimeout
             | Closing::Failed
+            | Closing::Dismissed(_)
             | Closing::Draining => 0,
         };
     }
@@ -265,6 +302,26 @@ impl Counters {
         self.long_turns.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn limited(&self) {
+        self.limited.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn crowded(&self) {
+        self.crowded.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn stray(&self) {
+        self.strays.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn dismissed(&self) {
+        self.dismissed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn renewed(&self) {
+        self.renewed.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Reading {
         Reading {
             opened: self.opened.load(Relaxed),
@@ -279,6 +336,11 @@ impl Counters {
             joined: self.joined.load(Relaxed),
             panicked: self.panicked.load(Relaxed),
             long_turns: self.long_turns.load(Relaxed),
+            limited: self.limited.load(Relaxed),
+            crowded: self.crowded.load(Relaxed),
+            strays: self.strays.load(Relaxed),
+            dismissed: self.dismissed.load(Relaxed),
+            renewed: self.renewed.load(Relaxed),
         }
     }
 }

@@ -7,23 +7,30 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::topic::Topic;
+use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
+use crate::api::Api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
+use crate::outbound::Outbound;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
 use crate::telemetry::{Parts, Scraper, Shape};
+use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
@@ -42,6 +49,10 @@ pub struct Extras {
     pub model: Option<Arc<dyn Model>>,
     /// Remembers in place of the configured store.
     pub store: Option<Arc<dyn Store>>,
+    /// Tells the time in place of the system.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Remembers what webhooks need, if `store` is given: the same store, behind its other port.
+    pub webhooks: Option<Arc<dyn WebhookStore>>,
 }
 
 impl Extras {
@@ -72,7 +83,16 @@ pub struct Running {
     housekeeping: tokio::task::JoinHandle<()>,
     /// Served until everything else has stopped.
     admin: Option<Admin>,
+    telling: Option<Telling>,
     drain: Duration,
+}
+
+/// Webhooks at work.
+struct Telling {
+    webhooks: Arc<Webhooks>,
+    /// Told after the last connection is closed, because closing is news too.
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a server and returns once every port listens. Must be called from a tokio runtime, which keeps house for it.
@@ -80,11 +100,11 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
     let admin_port = admin::Port::bind(&config.admin)?;
-    let (store, parts) = match extras.store {
-        Some(store) => (store, Vec::new()),
+    let Stores { store, webhooks: webhook_store, parts } = match extras.store {
+        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
         None => open_store(&config)?,
     };
-    let clock = Arc::new(SystemClock);
+    let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
     seed::plans(&*store, &config).await?;
     if extras.demo {
         seed::demo(&*store, clock.now()).await?;
@@ -111,6 +131,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);
@@ -135,28 +157,32 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
                 tls: listener.tls.is_some(),
             });
         }
-        ports.push((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts)?)));
+        ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::open(app.clone(), &config.auth, None).await?;
-    let shared = Arc::new(Shared::new(
-        app.clone(),
-        auth.clone(),
-        mailboxes,
-        voices.voices,
-        config.limits.clone(),
-        extras.demo,
-    ));
+    let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
+    let shared =
+        Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
+    let api = Api::new(shared.clone(), &config.api);
+    let ports = ports.into_iter().map(|(bound, listener, mounts)| {
+        let api = listener.api.then(|| api.clone());
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+    });
+    let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
+    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let housekeeping = tokio::spawn(async move {
+        tokio::join!(app, auth);
+    });
+    let telling = webhooks.map(|webhooks| {
+        let (stop, stopped) = watch::channel(false);
+        Telling { task: tokio::spawn(webhooks.clone().run(stopped)), webhooks, stop }
+    });
     let counted = config.telemetry.metrics;
     let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
     let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
     let lock = config.admin.lock()?;
     let pages = admin::Sources { shared: shared.clone(), scraper, lock };
     let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
-    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
-    let housekeeping = tokio::spawn(async move {
-        tokio::join!(app, auth);
-    });
     shared.set_ready(true);
     let mut threads = Vec::new();
     let mut ports = Some(ports);
@@ -166,16 +192,50 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let ports = ports.take().unwrap_or_default();
         threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, admin, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
 }
 
-/// The store, and what it has to say about itself.
-fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Store>, Parts)> {
+/// A store behind its ports, and what it has to say about itself.
+struct Stores {
+    store: Arc<dyn Store>,
+    webhooks: Option<Arc<dyn WebhookStore>>,
+    parts: Parts,
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
-        return Ok((Arc::new(MemoryStore::new()), Vec::new()));
+        let store = Arc::new(MemoryStore::new());
+        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new() });
     }
     let store = Arc::new(open_sqlite(config)?);
-    Ok((store.clone(), vec![store]))
+    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store] })
+}
+
+/// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.
+async fn make_webhooks(
+    config: &Config,
+    app: &App,
+    store: Option<Arc<dyn WebhookStore>>,
+    outbound: Arc<Outbound>,
+) -> anyhow::Result<Option<Arc<Webhooks>>> {
+    if config.endpoints.is_empty() {
+        // What is said while nobody is to be told is not told later.
+        if let Some(store) = store {
+            store.follow_messages(false).await?;
+        }
+        return Ok(None);
+    }
+    let store = store.context("webhooks need a store that remembers them")?;
+    let ports = webhooks::Ports {
+        store,
+        leases: app.ports().leases.clone(),
+        clock: app.ports().clock.clone(),
+        outbound,
+    };
+    let webhooks = Webhooks::new(&config.webhooks, &config.endpoints, ports)?;
+    app.ports().bus.tap(webhooks.listener());
+    webhooks.begin().await.context("webhooks")?;
+    Ok(Some(webhooks))
 }
 
 /// Opens the embedded database of `config`.
@@ -241,6 +301,11 @@ impl Running {
         &self.shared.app
     }
 
+    /// The webhooks, if any are configured.
+    pub fn webhooks(&self) -> Option<&Arc<Webhooks>> {
+        self.telling.as_ref().map(|telling| &telling.webhooks)
+    }
+
     /// The counters.
     pub fn counters(&self) -> Reading {
         self.shared.counters.read()
@@ -249,6 +314,17 @@ impl Running {
     /// Connections that are open now.
     pub fn open_connections(&self) -> usize {
         self.shared.open()
+    }
+
+    /// Sends every socket of `principal` away: it leaves its rooms, is told so, and its connection is closed. Returns how many
+    /// there were.
+    pub async fn disconnect(&self, principal: &Principal) -> usize {
+        self.shared.disconnect(principal).await
+    }
+
+    /// How many sockets listen to `topic`. Asked right after something was published there, it is how many got it.
+    pub async fn listeners(&self, topic: &Topic) -> usize {
+        self.shared.listeners(topic).await
     }
 
     /// Stops: no new connections, transports closed spread over the drain time, answers under way finished, data written.
@@ -283,6 +359,10 @@ impl Running {
             }
         }
         let _ = self.housekeeping.await;
+        if let Some(telling) = self.telling {
+            telling.stop.send_replace(true);
+            let _ = telling.task.await;
+        }
         if let Some(admin) = self.admin {
             admin.stop().await;
         }

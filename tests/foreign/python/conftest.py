@@ -2,6 +2,7 @@
 
 import pytest
 
+from canaries import seen_in
 from server import Server
 
 
@@ -24,3 +25,4 @@ def _running(server):
     finally:
         server.close()
     assert "panicked" not in server.log()
+    assert seen_in(server.log()) == 0, "a secret was logged"

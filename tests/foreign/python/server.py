@@ -9,6 +9,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from canaries import secret
+
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("ANTIPHON", str(ROOT / "target/debug/antiphon"))
 
@@ -23,10 +25,10 @@ RESIDENTS = [
     {"kind": "plan", "name": "open"},
     {"kind": "plan", "name": "two-a-minute", "connectionsPerMinute": 2},
     {"kind": "person", "id": "ada", "plan": "open"},
-    {"kind": "key", "person": "ada", "key": "key-of-ada"},
+    {"kind": "key", "person": "ada", "key": secret("key-of-ada")},
     {"kind": "agent", "id": "helper", "owner": "ada", "name": "Helper"},
     {"kind": "person", "id": "cleo", "plan": "two-a-minute"},
-    {"kind": "key", "person": "cleo", "key": "key-of-cleo"},
+    {"kind": "key", "person": "cleo", "key": secret("key-of-cleo")},
 ]
 
 # This client does not say goodbye when it leaves while one of its polling POSTs is still unanswered; then it waits until the
@@ -38,6 +40,7 @@ drain = 0
 
 [[listener]]
 address = "127.0.0.1:{port}"
+api = true
 
 [[listener.mount]]
 path = "{path}"
@@ -62,11 +65,15 @@ class Server:
         self._process = None
         self._log = []
         self.url = None
+        # What a backend shows to the HTTP API.
+        self.service_key = None
 
     @classmethod
     def demo(cls, directory):
         """The demo, with the documents' keys, people and agents."""
-        return cls(["--demo", "--data", str(directory), "--any-port"])
+        server = cls(["--demo", "--data", str(directory), "--any-port"])
+        server.service_key = secret("your-service-key")
+        return server
 
     @classmethod
     def configured(cls, directory):
@@ -74,13 +81,17 @@ class Server:
         people, config, store = directory / "people.jsonl", directory / "antiphon.toml", directory / "store"
         people.write_text("\n".join(json.dumps(line) for line in RESIDENTS))
         config.write_text(CONFIG.format(store=store, port=free_port(), path=PATH))
-        subprocess.run([BINARY, "import", "--data", str(store), str(people)], check=True, capture_output=True)
+        _command("import", "--data", store, people)
         server = cls(["--config", str(config)])
+        server.service_key = secret(_command("service-key", "create", "tests", "--data", store))
         server.database = store / "antiphon.db"
         return server
 
     def start(self):
-        self._process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # At every level there is: whatever would print a secret has to show it here.
+        environment = {**os.environ, "ANTIPHON_LOG": "trace"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._arguments, stdout=pipe, stderr=pipe, text=True, env=environment)
         threading.Thread(target=self._read_log, args=[self._process.stderr], daemon=True).start()
         # A server that is never ready is ended, and the line stays empty.
         watchdog = threading.Timer(PATIENCE, self._process.kill)
@@ -118,6 +129,12 @@ class Server:
     def _read_log(self, stream):
         with stream:
             self._log.extend(stream)
+
+
+def _command(*parameters):
+    """What a command of the program writes; it has to be content."""
+    done = subprocess.run([BINARY, *map(str, parameters)], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def free_port():

@@ -7,6 +7,7 @@ import threading
 import pytest
 import socketio
 
+from canaries import secret
 from server import PATH
 
 TRANSPORTS = {"websocket": ["websocket"], "polling": ["polling"], "default": None}
@@ -46,6 +47,7 @@ class Heard:
 
 
 async def connected(server, client, token, transports=None):
+    secret(token)
     await client.connect(server.url, socketio_path=PATH, auth={"token": token}, transports=transports, wait_timeout=PATIENCE)
     return client
 

@@ -86,6 +86,19 @@ impl App {
         Ok(Outcome::Done)
     }
 
+    /// How `person` is now: what they said last over a connection to this node, otherwise whether they are connected anywhere.
+    pub async fn presence(&self, person: &PersonId) -> Status {
+        let said = lock(&self.attendance).status(person);
+        if let Some(status) = said {
+            return status;
+        }
+        let holders = self.leased(self.ports.leases.holders(&key(person)).await);
+        match holders.is_some_and(|holders| !holders.is_empty()) {
+            true => Status::Online,
+            false => Status::Offline,
+        }
+    }
+
     /// Renews the claims of this node, for ever.
     pub(super) async fn keep_presence(&self) {
         // An interval of nothing would be no interval.
@@ -144,7 +157,7 @@ fn here(caller: &Caller) -> Option<(&PersonId, ConnectionId)> {
 }
 
 fn key(person: &PersonId) -> String {
-    format!("presence/{person}")
+    crate::presence::lease(person)
 }
 
 #[cfg(test)]
@@ -181,6 +194,23 @@ mod tests {
         assert_eq!(crate::app::stage::short(&envelope.event), "ada Offline, changed");
         assert!(claims(&stage).await.is_empty());
         assert_eq!(stage.store.calls(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_somebody_is_can_be_asked() {
+        let stage = Stage::new().await;
+        let ada = stage.caller("ada", 1);
+        let status = async || stage.app.presence(&person("ada")).await;
+        assert_eq!(status().await, Status::Offline);
+        stage.app.connected(&ada).await;
+        assert_eq!(status().await, Status::Online);
+        stage.app.handle(&ada, presence(Status::Away)).await.unwrap();
+        assert_eq!(status().await, Status::Away);
+        stage.app.disconnected(&ada).await;
+        assert_eq!(status().await, Status::Offline);
+        let minute = Duration::from_secs(60);
+        stage.leases.inner.claim(&key(&person("ada")), "other/0-1-0", minute).await.unwrap();
+        assert_eq!(status().await, Status::Online);
     }
 
     #[tokio::test(start_paused = true)]

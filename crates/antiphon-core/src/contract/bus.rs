@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{Envelope, Event, Signal};
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId, TaskId};
-use crate::ports::{Bus, Listener, ListenerId};
+use crate::ports::{Bus, Listener, ListenerId, Mark};
 use crate::topic::Topic;
 
 /// The whole suite of a [`Bus`]. `open` opens a bus that nobody listens to.
@@ -19,6 +19,7 @@ pub async fn bus(open: impl AsyncFn() -> Arc<dyn Bus>) {
     an_event_reaches_everybody_who_listens_to_its_topic(&*open().await).await;
     every_kind_of_topic_is_a_place_of_its_own(&*open().await).await;
     listening_twice_is_listening_once(&*open().await).await;
+    every_event_brings_its_listeners_mark(&*open().await).await;
     who_unlistens_hears_no_more(&*open().await).await;
     an_envelope_arrives_whole(&*open().await).await;
     each_publishers_events_arrive_in_order(open().await).await;
@@ -33,9 +34,9 @@ async fn an_event_reaches_everybody_who_listens_to_its_topic(bus: &dyn Bus) {
     let (mut ada, mut bob, mut eve) = (Ear::attach(bus), Ear::attach(bus), Ear::attach(bus));
     let (place, other) = (named("place"), named("other"));
     bus.publish(signal(&place, "nobody listens yet"));
-    bus.listen(ada.id, &place);
-    bus.listen(bob.id, &place);
-    bus.listen(eve.id, &other);
+    bus.listen(ada.id, &place, Mark::NONE);
+    bus.listen(bob.id, &place, Mark::NONE);
+    bus.listen(eve.id, &other, Mark::NONE);
     bus.publish(signal(&place, "one"));
     bus.publish(signal(&other, "two"));
     assert_eq!(ada.next().await, "one");
@@ -63,7 +64,7 @@ async fn every_kind_of_topic_is_a_place_of_its_own(bus: &dyn Bus) {
     ];
     let mut ears: Vec<Ear> = topics.iter().map(|_| Ear::attach(bus)).collect();
     for (ear, topic) in ears.iter().zip(&topics) {
-        bus.listen(ear.id, topic);
+        bus.listen(ear.id, topic, Mark::NONE);
     }
     for (number, topic) in topics.iter().enumerate() {
         bus.publish(signal(topic, &number.to_string()));
@@ -77,8 +78,8 @@ async fn every_kind_of_topic_is_a_place_of_its_own(bus: &dyn Bus) {
 async fn listening_twice_is_listening_once(bus: &dyn Bus) {
     let mut ear = Ear::attach(bus);
     let place = named("place");
-    bus.listen(ear.id, &place);
-    bus.listen(ear.id, &place);
+    bus.listen(ear.id, &place, Mark::NONE);
+    bus.listen(ear.id, &place, Mark::NONE);
     bus.publish(signal(&place, "one"));
     bus.publish(signal(&place, "two"));
     assert_eq!(ear.next().await, "one");
@@ -88,12 +89,42 @@ async fn listening_twice_is_listening_once(bus: &dyn Bus) {
     ear.heard_only_the_end(bus).await;
 }
 
+async fn every_event_brings_its_listeners_mark(bus: &dyn Bus) {
+    struct Marks(mpsc::UnboundedSender<(String, Mark)>);
+    impl Listener for Marks {
+        fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark) {
+            let _ = self.0.send((name(envelope), mark));
+        }
+    }
+
+    let (hears, mut heard) = mpsc::unbounded_channel();
+    let id = bus.attach(Arc::new(Marks(hears)));
+    let mut other = Ear::attach(bus);
+    bus.listen(id, &named("left"), Mark(1));
+    bus.listen(id, &named("right"), Mark(2));
+    bus.listen(other.id, &named("left"), Mark(3));
+    bus.publish(signal(&named("left"), "one"));
+    bus.publish(signal(&named("right"), "two"));
+    bus.listen(id, &named("left"), Mark(4));
+    bus.publish(signal(&named("left"), "three"));
+    for expected in [("one", 1), ("two", 2), ("three", 4)] {
+        let (name, mark) = tokio::time::timeout(PATIENCE, heard.recv())
+            .await
+            .expect("an event arrives within ten seconds")
+            .expect("the bus keeps its listeners");
+        assert_eq!((name.as_str(), mark), (expected.0, Mark(expected.1)));
+    }
+    assert!(heard.try_recv().is_err(), "each was heard once");
+    assert_eq!(other.next().await, "one");
+    assert_eq!(other.next().await, "three");
+}
+
 async fn who_unlistens_hears_no_more(bus: &dyn Bus) {
     let (mut ada, mut bob) = (Ear::attach(bus), Ear::attach(bus));
     let place = named("place");
     bus.unlisten(ada.id, &place);
-    bus.listen(ada.id, &place);
-    bus.listen(bob.id, &place);
+    bus.listen(ada.id, &place, Mark::NONE);
+    bus.listen(bob.id, &place, Mark::NONE);
     bus.publish(signal(&place, "one"));
     assert_eq!(ada.next().await, "one");
     assert_eq!(bob.next().await, "one");
@@ -103,7 +134,7 @@ async fn who_unlistens_hears_no_more(bus: &dyn Bus) {
     assert_eq!(bob.next().await, "two", "who is left still hears");
     ada.heard_only_the_end(bus).await;
 
-    bus.listen(ada.id, &place);
+    bus.listen(ada.id, &place, Mark::NONE);
     bus.publish(signal(&place, "three"));
     assert_eq!(ada.next().await, "three", "who listens again hears again");
     assert_eq!(bob.next().await, "three");
@@ -112,7 +143,7 @@ async fn who_unlistens_hears_no_more(bus: &dyn Bus) {
 async fn an_envelope_arrives_whole(bus: &dyn Bus) {
     let mut ear = Ear::attach(bus);
     let place = named("place");
-    bus.listen(ear.id, &place);
+    bus.listen(ear.id, &place, Mark::NONE);
     let except = ConnectionId { core: 1, slot: 2, generation: 3 };
     let unless = Some(named("elsewhere"));
     let also = Box::from([named("here too"), Topic::Dashboard]);
@@ -134,7 +165,7 @@ async fn each_publishers_events_arrive_in_order(bus: Arc<dyn Bus>) {
     let topics = [named("left"), named("right")];
     let mut ears = [Ear::attach(&*bus), Ear::attach(&*bus)];
     for (ear, topic) in ears.iter().flat_map(|ear| topics.iter().map(move |topic| (ear, topic))) {
-        bus.listen(ear.id, topic);
+        bus.listen(ear.id, topic, Mark::NONE);
     }
     let publishers: Vec<_> = (0..4)
         .map(|publisher| {
@@ -173,11 +204,11 @@ async fn a_listener_may_publish_while_it_hears(bus: Arc<dyn Bus>) {
         itself: Arc<OnceLock<ListenerId>>,
     }
     impl Listener for Parrot {
-        fn deliver(&self, envelope: &Arc<Envelope>) {
+        fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
             if let Some(number) = name(envelope).strip_prefix("ask ") {
                 let place = named(&format!("aside {number}"));
                 if let Some(itself) = self.itself.get() {
-                    self.bus.listen(*itself, &place);
+                    self.bus.listen(*itself, &place, Mark::NONE);
                     self.bus.unlisten(*itself, &place);
                 }
                 self.bus.publish(signal(&envelope.topic, &format!("answer {number}")));
@@ -187,13 +218,13 @@ async fn a_listener_may_publish_while_it_hears(bus: Arc<dyn Bus>) {
 
     let place = named("place");
     let mut before = Ear::attach(&*bus);
-    bus.listen(before.id, &place);
+    bus.listen(before.id, &place, Mark::NONE);
     let itself = Arc::new(OnceLock::new());
     let parrot = bus.attach(Arc::new(Parrot { bus: Arc::clone(&bus), itself: Arc::clone(&itself) }));
     itself.set(parrot).expect("set once");
-    bus.listen(parrot, &place);
+    bus.listen(parrot, &place, Mark::NONE);
     let mut after = Ear::attach(&*bus);
-    bus.listen(after.id, &place);
+    bus.listen(after.id, &place, Mark::NONE);
 
     // On a thread of its own: if it locks itself up, the listeners' patience ends the test.
     let publisher = Arc::clone(&bus);
@@ -217,7 +248,7 @@ async fn listening_comes_and_goes_while_others_publish(bus: Arc<dyn Bus>) {
     const EACH: usize = 2_000;
     let place = named("place");
     let (mut stays, mut comes) = (Ear::attach(&*bus), Ear::attach(&*bus));
-    bus.listen(stays.id, &place);
+    bus.listen(stays.id, &place, Mark::NONE);
     let publishers: Vec<_> = (0..2)
         .map(|_| {
             let (bus, place) = (Arc::clone(&bus), place.clone());
@@ -225,7 +256,7 @@ async fn listening_comes_and_goes_while_others_publish(bus: Arc<dyn Bus>) {
         })
         .collect();
     for round in 0..200 {
-        bus.listen(comes.id, &place);
+        bus.listen(comes.id, &place, Mark::NONE);
         let own = format!("round {round}");
         bus.publish(signal(&place, &own));
         while comes.next().await != own {}
@@ -247,7 +278,7 @@ async fn a_tap_hears_everything_once(bus: &dyn Bus) {
     let (mut one, mut two) = (Tap::on(bus), Tap::on(bus));
     let mut ear = Ear::attach(bus);
     let topics = [named("place"), Topic::Everyone, Topic::Nodes];
-    bus.listen(ear.id, &topics[0]);
+    bus.listen(ear.id, &topics[0], Mark::NONE);
     for topic in &topics {
         bus.publish(signal(topic, "heard"));
     }
@@ -265,8 +296,8 @@ async fn a_tap_hears_in_the_order_of_others(bus: Arc<dyn Bus>) {
     const EACH: usize = 500;
     let mut tap = Tap::on(&*bus);
     let ears = [Ear::attach(&*bus), Ear::attach(&*bus)];
-    bus.listen(ears[0].id, &named("left"));
-    bus.listen(ears[1].id, &named("right"));
+    bus.listen(ears[0].id, &named("left"), Mark::NONE);
+    bus.listen(ears[1].id, &named("right"), Mark::NONE);
     let publishers: Vec<_> = ["left", "right"]
         .map(|place| {
             let (bus, place) = (Arc::clone(&bus), named(place));
@@ -294,11 +325,11 @@ async fn an_envelope_with_several_topics_reaches_each_listener_once(bus: &dyn Bu
     let (mut all, mut first, mut last) = (Ear::attach(bus), Ear::attach(bus), Ear::attach(bus));
     let mut nobody = Ear::attach(bus);
     for topic in [&one, &two, &three] {
-        bus.listen(all.id, topic);
+        bus.listen(all.id, topic, Mark(7));
     }
-    bus.listen(first.id, &one);
-    bus.listen(last.id, &three);
-    bus.listen(nobody.id, &named("four"));
+    bus.listen(first.id, &one, Mark(7));
+    bus.listen(last.id, &three, Mark(7));
+    bus.listen(nobody.id, &named("four"), Mark(7));
     let to_all = |topic: &Topic, also: &[&Topic], name: &str| {
         let also = also.iter().map(|topic| (*topic).clone()).collect();
         bus.publish(Envelope { also, ..signal(topic, name) });
@@ -334,7 +365,7 @@ struct Ear {
 struct Hearing(mpsc::UnboundedSender<Arc<Envelope>>);
 
 impl Listener for Hearing {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         // A bus may outlive the test's interest in it.
         let _ = self.0.send(Arc::clone(envelope));
     }
@@ -386,7 +417,7 @@ impl Ear {
     /// Nothing that was published before this call reached the ear, as far as a later event can tell.
     async fn heard_only_the_end(&mut self, bus: &dyn Bus) {
         let end = named("the end");
-        bus.listen(self.id, &end);
+        bus.listen(self.id, &end, Mark::NONE);
         bus.publish(signal(&end, "the end"));
         assert_eq!(self.next().await, "the end");
         bus.unlisten(self.id, &end);

@@ -15,6 +15,7 @@
 //! | module | asks |
 //! |---|---|
 //! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`], [`work`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`webhooks`](mod@webhooks) | does a store remember what [`Webhooks`](crate::webhooks::Webhooks) need |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
 
@@ -28,10 +29,12 @@ pub mod once;
 pub mod people;
 pub mod requests;
 pub mod revocations;
+pub mod webhooks;
 pub mod work;
 
 pub use bus::bus;
 pub use leases::leases;
+pub use webhooks::webhooks;
 
 use std::sync::Arc;
 use std::thread;

@@ -13,13 +13,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::RandomState;
 
 use crate::event::Envelope;
-use crate::ports::{Bus, Listener, ListenerId};
+use crate::ports::{Bus, Listener, ListenerId, Mark};
 use crate::topic::Topic;
 
 /// A bus that reaches everybody in this process and nobody else.
 pub struct MemoryBus {
     attached: RwLock<Vec<Arc<dyn Listener>>>,
-    taps: RwLock<Vec<Arc<dyn Listener>>>,
+    /// Whoever hears everything.
+    taps: RwLock<Hearers>,
     /// Whether there are taps. Publishers look at this alone as long as there are none.
     is_tapped: AtomicBool,
     shards: [RwLock<HashMap<Topic, Hearers, RandomState>>; SHARDS],
@@ -31,7 +32,7 @@ impl MemoryBus {
     pub fn new() -> Self {
         Self {
             attached: RwLock::default(),
-            taps: RwLock::default(),
+            taps: RwLock::new(Arc::new([])),
             is_tapped: AtomicBool::new(false),
             shards: Default::default(),
             hasher: RandomState::default(),
@@ -45,26 +46,17 @@ impl MemoryBus {
         self.shard(topic).read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
     }
 
-    /// `hearers`, and whoever listens to one of the topics `also`, each once.
+    /// `hearers`, and whoever listens to one of the topics `also`, each once and without a mark.
     fn with_others(&self, hearers: Option<Hearers>, also: &[Topic]) -> Option<Hearers> {
-        let mut all = hearers;
-        for more in also.iter().filter_map(|topic| self.hearers(topic)) {
-            all = Some(match all {
-                None => more,
-                Some(all) => {
-                    let new = |(id, _): &&(ListenerId, _)| !all.iter().any(|(known, _)| known == id);
-                    all.iter().chain(more.iter().filter(new)).cloned().collect()
+        let mut all: Vec<Hearer> = Vec::new();
+        for hearers in hearers.into_iter().chain(also.iter().filter_map(|topic| self.hearers(topic))) {
+            for hearer in hearers.iter() {
+                if !all.iter().any(|known| known.id == hearer.id) {
+                    all.push(Hearer { mark: Mark::NONE, ..hearer.clone() });
                 }
-            });
+            }
         }
-        all
-    }
-
-    /// `hearers`, and whoever hears everything.
-    fn with_taps(&self, hearers: Option<Hearers>) -> Option<Hearers> {
-        let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);
-        let taps = taps.iter().map(|tap| (TAP, Arc::clone(tap)));
-        Some(hearers.iter().flat_map(|hearers| hearers.iter().cloned()).chain(taps).collect())
+        (!all.is_empty()).then(|| all.into())
     }
 
     fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers, RandomState>> {
@@ -85,12 +77,12 @@ impl Bus for MemoryBus {
         if !envelope.also.is_empty() {
             hearers = self.with_others(hearers, &envelope.also);
         }
-        let hearers = match self.is_tapped.load(Ordering::Relaxed) {
-            false => hearers,
-            true => self.with_taps(hearers),
+        let taps = match self.is_tapped.load(Ordering::Relaxed) {
+            false => None,
+            true => Some(self.taps.read().unwrap_or_else(PoisonError::into_inner).clone()),
         };
-        if let Some(hearers) = hearers {
-            deliver(hearers, Arc::new(envelope));
+        if hearers.is_some() || taps.is_some() {
+            deliver(Delivery { hearers, taps, envelope: Arc::new(envelope) });
         }
     }
 
@@ -101,18 +93,18 @@ impl Bus for MemoryBus {
         ListenerId(attached.len() as u32 - 1)
     }
 
-    fn listen(&self, listener: ListenerId, topic: &Topic) {
+    fn listen(&self, listener: ListenerId, topic: &Topic, mark: Mark) {
         let attached = self.attached.read().unwrap_or_else(PoisonError::into_inner);
         let Some(hearer) = attached.get(listener.0 as usize).cloned() else { return };
         drop(attached);
         let mut topics = self.shard(topic).write().unwrap_or_else(PoisonError::into_inner);
         match topics.get_mut(topic) {
             None => {
-                topics.insert(topic.clone(), Arc::new([(listener, hearer)]));
+                topics.insert(topic.clone(), Arc::new([Hearer { id: listener, mark, listener: hearer }]));
             }
-            Some(hearers) if hearers.iter().any(|(id, _)| *id == listener) => {}
             Some(hearers) => {
-                *hearers = hearers.iter().cloned().chain([(listener, hearer)]).collect();
+                let others = hearers.iter().filter(|other| other.id != listener).cloned();
+                *hearers = others.chain([Hearer { id: listener, mark, listener: hearer }]).collect();
             }
         }
     }
@@ -120,18 +112,21 @@ impl Bus for MemoryBus {
     fn unlisten(&self, listener: ListenerId, topic: &Topic) {
         let mut topics = self.shard(topic).write().unwrap_or_else(PoisonError::into_inner);
         let Some(hearers) = topics.get_mut(topic) else { return };
-        if !hearers.iter().any(|(id, _)| *id == listener) {
+        if !hearers.iter().any(|hearer| hearer.id == listener) {
             return;
         }
         if hearers.len() == 1 {
             topics.remove(topic);
         } else {
-            *hearers = hearers.iter().filter(|(id, _)| *id != listener).cloned().collect();
+            *hearers = hearers.iter().filter(|hearer| hearer.id != listener).cloned().collect();
         }
     }
 
     fn tap(&self, listener: Arc<dyn Listener>) {
-        self.taps.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        let mut taps = self.taps.write().unwrap_or_else(PoisonError::into_inner);
+        let tap = Hearer { id: TAP, mark: Mark::NONE, listener };
+        *taps = taps.iter().cloned().chain([tap]).collect();
+        drop(taps);
         self.is_tapped.store(true, Ordering::Relaxed);
     }
 }
@@ -143,25 +138,39 @@ const TAP: ListenerId = ListenerId(u32::MAX);
 const SHARDS: usize = 32;
 
 /// Everybody who listens to one topic. Replaced as a whole, so that a publisher needs no lock while it delivers.
-type Hearers = Arc<[(ListenerId, Arc<dyn Listener>)]>;
+type Hearers = Arc<[Hearer]>;
+
+#[derive(Clone)]
+struct Hearer {
+    id: ListenerId,
+    mark: Mark,
+    listener: Arc<dyn Listener>,
+}
+
+/// An envelope, and who listened at the moment when it was published.
+struct Delivery {
+    hearers: Option<Hearers>,
+    taps: Option<Hearers>,
+    envelope: Arc<Envelope>,
+}
 
 thread_local! {
     /// Whether this thread is delivering right now.
     static DELIVERING: Cell<bool> = const { Cell::new(false) };
-    /// What listeners published meanwhile, with who listened at that moment.
-    static WAITING: RefCell<VecDeque<(Hearers, Arc<Envelope>)>> = const { RefCell::new(VecDeque::new()) };
+    /// What listeners published meanwhile.
+    static WAITING: RefCell<VecDeque<Delivery>> = const { RefCell::new(VecDeque::new()) };
 }
 
-fn deliver(hearers: Hearers, envelope: Arc<Envelope>) {
+fn deliver(delivery: Delivery) {
     if DELIVERING.get() {
-        WAITING.with_borrow_mut(|waiting| waiting.push_back((hearers, envelope)));
+        WAITING.with_borrow_mut(|waiting| waiting.push_back(delivery));
         return;
     }
     let _turn = Turn::begin();
-    let mut next = Some((hearers, envelope));
-    while let Some((hearers, envelope)) = next {
-        for (_, listener) in hearers.iter() {
-            listener.deliver(&envelope);
+    let mut next = Some(delivery);
+    while let Some(Delivery { hearers, taps, envelope }) = next {
+        for hearer in hearers.iter().chain(&taps).flat_map(|hearers| hearers.iter()) {
+            hearer.listener.deliver(&envelope, hearer.mark);
         }
         next = WAITING.with_borrow_mut(VecDeque::pop_front);
     }
@@ -210,7 +219,7 @@ mod tests {
     struct Ear<F>(F);
 
     impl<F: Fn(&Arc<Envelope>) + Send + Sync> Listener for Ear<F> {
-        fn deliver(&self, envelope: &Arc<Envelope>) {
+        fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
             self.0(envelope);
         }
     }
@@ -226,7 +235,7 @@ mod tests {
             said.send(name(envelope)).unwrap();
             this.upgrade().unwrap().unlisten(ListenerId(0), &place);
         })));
-        bus.listen(id, &topic);
+        bus.listen(id, &topic, Mark::NONE);
         bus.publish(signal(&topic, "first"));
         bus.publish(signal(&topic, "second"));
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["first"]);
@@ -237,8 +246,8 @@ mod tests {
         let bus = MemoryBus::new();
         let (one, two) = (bus.attach(Arc::new(Ear(|_: &_| ()))), bus.attach(Arc::new(Ear(|_: &_| ()))));
         for topic in [Topic::Everyone, Topic::Named("x".into())] {
-            bus.listen(one, &topic);
-            bus.listen(two, &topic);
+            bus.listen(one, &topic, Mark::NONE);
+            bus.listen(two, &topic, Mark::NONE);
             bus.unlisten(one, &topic);
             bus.unlisten(two, &topic);
         }
@@ -248,7 +257,7 @@ mod tests {
     #[test]
     fn a_listener_that_nobody_attached_changes_nothing() {
         let bus = MemoryBus::new();
-        bus.listen(ListenerId(9), &Topic::Everyone);
+        bus.listen(ListenerId(9), &Topic::Everyone, Mark::NONE);
         bus.unlisten(ListenerId(9), &Topic::Everyone);
         bus.publish(signal(&Topic::Everyone, "nobody hears this"));
     }
@@ -262,7 +271,7 @@ mod tests {
             assert_ne!(name(envelope), "poison", "this panic is part of the test");
             writes.lock().unwrap_or_else(PoisonError::into_inner).push(name(envelope));
         })));
-        bus.listen(id, &Topic::Everyone);
+        bus.listen(id, &Topic::Everyone, Mark::NONE);
         let poison = std::panic::AssertUnwindSafe(|| bus.publish(signal(&Topic::Everyone, "poison")));
         assert!(std::panic::catch_unwind(poison).is_err());
         bus.publish(signal(&Topic::Everyone, "after"));

@@ -2,7 +2,7 @@
 //!
 //! | module | port |
 //! |---|---|
-//! | [`store`] | [`Store`](crate::ports::Store): forgets everything when it is dropped |
+//! | [`store`] | [`Store`](crate::ports::Store) and [`Webhooks`](crate::webhooks::Webhooks): forgets everything when it is dropped |
 //! | [`bus`] | [`Bus`](crate::ports::Bus): also the production bus of a single node |
 //! | [`leases`] | [`Leases`](crate::ports::Leases): follow tokio's clock, so a paused one works |
 //! | [`clock`] | [`Clock`](crate::ports::Clock): the system's, and one that is set by hand |

@@ -17,7 +17,7 @@
 
 mod door;
 pub mod keys;
-mod passwords;
+pub(crate) mod passwords;
 pub(crate) mod placeholders;
 mod rate;
 mod revocation;

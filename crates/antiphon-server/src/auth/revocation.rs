@@ -12,7 +12,7 @@ use std::time::Duration;
 use antiphon_core::actor::{Principal, Proof, SecretHash};
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{KeyId, PersonId, Timestamp};
-use antiphon_core::ports::{Bus, Listener, Revocation, Revoked, Store};
+use antiphon_core::ports::{Bus, Listener, Mark, Revocation, Revoked, Store};
 use antiphon_core::refusal::Fault;
 use antiphon_core::topic::Topic;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ impl Known {
     /// Hears from now on what this process revokes.
     pub(crate) fn listen(self: &Arc<Self>, bus: &dyn Bus) {
         let listener = bus.attach(self.clone());
-        bus.listen(listener, &Topic::Nodes);
+        bus.listen(listener, &Topic::Nodes, Mark::NONE);
     }
 
     /// What is known about a credential that was issued at `issued_at`.
@@ -139,7 +139,7 @@ impl Known {
 }
 
 impl Listener for Known {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         if let Event::Revoked(revocation) = &envelope.event {
             self.0.write().unwrap_or_else(PoisonError::into_inner).enter(revocation);
         }

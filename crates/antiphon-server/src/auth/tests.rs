@@ -10,7 +10,7 @@ use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{PersonId, Timestamp};
 use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, RecordingAudience};
 use antiphon_core::ports::{
-    Bus as _, Clock as _, Keys as _, Listener, Logins as _, People as _, Revocation, Revocations as _,
+    Bus as _, Clock as _, Keys as _, Listener, Logins as _, Mark, People as _, Revocation, Revocations as _,
     Revoked,
 };
 use antiphon_core::refusal::{Code, Refusal};
@@ -104,7 +104,7 @@ impl House {
     fn ear(&self) -> Arc<Ear> {
         let ear = Arc::new(Ear::default());
         let listener = self.bus.attach(ear.clone());
-        self.bus.listen(listener, &Topic::Nodes);
+        self.bus.listen(listener, &Topic::Nodes, Mark::NONE);
         ear
     }
 }
@@ -119,7 +119,7 @@ impl Ear {
 }
 
 impl Listener for Ear {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         if let Event::Revoked(revocation) = &envelope.event {
             self.0.lock().unwrap().push(revocation.what.clone());
         }

@@ -8,31 +8,37 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use antiphon_core::actor::Principal;
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::ports::{Audience, Listener};
+use antiphon_core::ports::{Audience, Listener, Mark};
 use antiphon_core::topic::Topic;
 use tokio::sync::{Notify, oneshot};
 
 use crate::cores::Core;
 use crate::listen::Port;
 use crate::telemetry::Sheet;
+use crate::transport::crowd::Visit;
 use crate::transport::polling;
 
 /// What can arrive.
 pub(crate) enum Mail {
-    /// An event for somebody on this core.
-    Event(Arc<Envelope>),
+    /// An event for somebody on this core, in the room with this mark.
+    Event(Arc<Envelope>, Mark),
     /// A connection of this core is to hear a topic.
     Join(ConnectionId, Topic),
     /// A connection of this core is no longer to hear a topic.
     Leave(ConnectionId, Topic),
     /// A connection was accepted and dealt to this core.
-    Accepted(TcpStream, Arc<Port>),
+    Accepted(TcpStream, Visit, Arc<Port>),
     /// A polling request for a session of this core.
     Polling(polling::Request),
     /// A WebSocket that wants to take over a polling session of this core.
     Upgrade(polling::Upgrade),
+    /// Send every socket of somebody away, and say how many there were.
+    Evict(Principal, oneshot::Sender<usize>),
+    /// Say how many listen to a topic.
+    Listeners(Topic, oneshot::Sender<usize>),
     /// What has been counted?
     Count(oneshot::Sender<Sheet>),
     /// Close every connection, spread over this time.
@@ -44,19 +50,32 @@ pub(crate) enum Mail {
 /// Letters for one core.
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    letters: Mutex<Vec<Mail>>,
+    letters: Mutex<Letters>,
     /// How many there are, for whoever wants to know without taking the lock.
     count: AtomicUsize,
     bell: Notify,
 }
 
+#[derive(Default)]
+struct Letters {
+    waiting: Vec<Mail>,
+    /// Nobody takes letters out any more.
+    closed: bool,
+}
+
 impl Mailbox {
-    /// Leaves a letter. Never blocks for longer than a push.
+    /// Leaves a letter. Never blocks for longer than a push. After [`close`](Self::close) it is thrown away, and whoever waits for
+    /// an answer to it sees that none will come.
     pub(crate) fn post(&self, mail: Mail) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = letters.is_empty();
-        letters.push(mail);
-        self.count.store(letters.len(), Relaxed);
+        if letters.closed {
+            // The letter outlives the lock: what is in it may want to post when it is dropped.
+            drop(letters);
+            return drop(mail);
+        }
+        let was_empty = letters.waiting.is_empty();
+        letters.waiting.push(mail);
+        self.count.store(letters.waiting.len(), Relaxed);
         drop(letters);
         if was_empty {
             self.bell.notify_one();
@@ -76,8 +95,19 @@ impl Mailbox {
     /// Takes everything out, into `emptied`; what was allocated there is used for the letters to come.
     pub(crate) fn take_into(&self, emptied: &mut Vec<Mail>) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *letters, emptied);
-        self.count.store(letters.len(), Relaxed);
+        std::mem::swap(&mut letters.waiting, emptied);
+        self.count.store(letters.waiting.len(), Relaxed);
+    }
+
+    /// Takes no more letters and throws away those that wait.
+    pub(crate) fn close(&self) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        letters.closed = true;
+        let waiting = std::mem::take(&mut letters.waiting);
+        self.count.store(0, Relaxed);
+        // Dropped without the lock: what is in them may want to post.
+        drop(letters);
+        drop(waiting);
     }
 
     /// How many letters wait.
@@ -87,8 +117,8 @@ impl Mailbox {
 }
 
 impl Listener for Mailbox {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
-        self.post(Mail::Event(envelope.clone()));
+    fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark) {
+        self.post(Mail::Event(envelope.clone(), mark));
     }
 }
 

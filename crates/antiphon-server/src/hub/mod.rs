@@ -5,11 +5,16 @@
 //! | [`mailbox`] | how a core hears of anything from outside it |
 //! | [`rooms`] | topic → members on this core, and the fan-out |
 //! | [`outbox`] | what waits for one connection |
+//! | [`eviction`] | who has to go: revoked, or sent away by order |
+//! | [`census`] | what all cores are asked together |
 
+mod census;
+mod eviction;
 mod mailbox;
 mod outbox;
 mod rooms;
 
+pub(crate) use eviction::Heard;
 pub(crate) use mailbox::{Hub, Mail, Mailbox};
 pub(crate) use outbox::{Full, Outbox, Queued};
 pub(crate) use rooms::{Rooms, Seat};

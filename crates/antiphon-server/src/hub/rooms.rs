@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::Mark;
 use antiphon_core::topic::Topic;
 use antiphon_wire::socket::Encoded;
+use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::cores::Core;
@@ -22,7 +24,9 @@ use crate::session::{Connection, Socket};
 /// The rooms of one core.
 #[derive(Default)]
 pub(crate) struct Rooms {
-    by_topic: HashMap<Topic, Rc<Room>, foldhash::fast::RandomState>,
+    /// Each at the place that its mark names: an event brings the mark along, so that it finds its room without a search.
+    rooms: Slab<Rc<Room>>,
+    by_topic: HashMap<Topic, Mark, foldhash::fast::RandomState>,
 }
 
 /// Who listens to one topic here.
@@ -52,13 +56,32 @@ pub(crate) struct Seat {
 impl Rooms {
     /// How many topics somebody listens to here.
     pub(crate) fn count(&self) -> usize {
-        self.by_topic.len()
+        self.rooms.len()
+    }
+
+    fn of(&self, topic: &Topic) -> Option<&Rc<Room>> {
+        self.by_topic.get(topic).and_then(|mark| self.rooms.get(mark.0 as usize))
+    }
+
+    /// The room with this mark, unless that is another topic's by now.
+    fn marked(&self, mark: Mark, topic: &Topic) -> Option<&Rc<Room>> {
+        self.rooms.get(mark.0 as usize).filter(|room| room.topic == *topic)
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if let Some(mark) = self.by_topic.remove(topic) {
+            self.rooms.try_remove(mark.0 as usize);
+        }
     }
 }
 
 impl Core {
     /// `connection` hears `topic` from now on. `false` when it is gone or has too many topics.
     pub(crate) fn join(&self, connection: ConnectionId, topic: &Topic) -> bool {
+        if *topic == Topic::Nodes {
+            // What the nodes tell each other is no client's business, whoever asks.
+            return false;
+        }
         let Some(socket) = self.socket(connection) else { return false };
         let mut seats = socket.seats.borrow_mut();
         if seats.iter().any(|seat| seat.room.topic == *topic) {
@@ -91,6 +114,13 @@ impl Core {
         }
     }
 
+    /// How many sockets of this core listen to `topic`.
+    pub(crate) fn listeners(&self, topic: &Topic) -> usize {
+        let rooms = self.rooms.borrow();
+        let Some(room) = rooms.of(topic) else { return 0 };
+        room.groups.borrow().iter().map(|group| group.members.len()).sum()
+    }
+
     /// `socket` no longer hears anything.
     pub(crate) fn leave_all(&self, socket: &Socket) {
         let seats = std::mem::take(&mut *socket.seats.borrow_mut());
@@ -101,12 +131,14 @@ impl Core {
 
     fn room(&self, topic: &Topic) -> Rc<Room> {
         let mut rooms = self.rooms.borrow_mut();
-        if let Some(room) = rooms.by_topic.get(topic) {
+        if let Some(room) = rooms.of(topic) {
             return room.clone();
         }
         let room = Rc::new(Room { topic: topic.clone(), groups: RefCell::default() });
-        rooms.by_topic.insert(topic.clone(), room.clone());
-        self.shared.app.ports().bus.listen(self.listener, topic);
+        let place = rooms.rooms.insert(room.clone());
+        let mark = Mark(u32::try_from(place).expect("fewer topics than 2^32"));
+        rooms.by_topic.insert(topic.clone(), mark);
+        self.shared.app.ports().bus.listen(self.listener, topic, mark);
         room
     }
 
@@ -129,17 +161,21 @@ impl Core {
             groups.remove(index);
         }
         if groups.is_empty() {
-            self.rooms.borrow_mut().by_topic.remove(&seat.room.topic);
+            self.rooms.borrow_mut().remove(&seat.room.topic);
             self.shared.app.ports().bus.unlisten(self.listener, &seat.room.topic);
         }
     }
 
-    /// Hands one event to everybody here who listens to one of its topics, once to each.
-    pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>) {
+    /// Hands one event to everybody here who listens to one of its topics, once to each. `mark` is that of the room, if there is
+    /// one topic.
+    pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>, mark: Mark) {
+        if envelope.topic == Topic::Nodes {
+            return self.hear(&envelope.event);
+        }
         if !envelope.also.is_empty() {
             return self.deliver_widely(envelope);
         }
-        let room = self.rooms.borrow().by_topic.get(&envelope.topic).cloned();
+        let room = self.rooms.borrow().marked(mark, &envelope.topic).cloned();
         if let Some(room) = room {
             self.deliver_to(&room, &[], envelope);
         }
@@ -149,7 +185,7 @@ impl Core {
     fn deliver_widely(self: &Rc<Self>, envelope: &Arc<Envelope>) {
         let mut rooms: SmallVec<[Rc<Room>; 4]> = SmallVec::new();
         for topic in std::iter::once(&envelope.topic).chain(&envelope.also) {
-            let room = self.rooms.borrow().by_topic.get(topic).cloned();
+            let room = self.rooms.borrow().of(topic).cloned();
             rooms.extend(room.filter(|room| !rooms.iter().any(|known| Rc::ptr_eq(known, room))));
         }
         for (number, room) in rooms.iter().enumerate() {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_core::ports::Model;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::echo::Echo;
@@ -27,17 +28,16 @@ pub const MAX_CHUNK_WORDS: usize = 10_000;
 pub const MAX_CHUNK_DELAY: Duration = Duration::from_secs(10);
 
 /// Which model answers, and how fast it speaks.
-///
-/// In the configuration file the pause is a whole number of milliseconds, as times are everywhere there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Which model answers: `"offline"` (default) or `"echo"`.
+    /// Which model answers. Default: `offline`.
     pub kind: Kind,
-    /// Words per piece of an answer, 1 to [`MAX_CHUNK_WORDS`]; 3 by default.
+    /// Words per piece of an answer, 1 to 10000. Default: 3.
     pub chunk_words: usize,
-    /// Pause after each piece, at most [`MAX_CHUNK_DELAY`]; 50 ms by default, zero for no pause.
+    /// Milliseconds to pause after each piece, at most 10000; 0 for no pause. Default: 50.
     #[serde(with = "milliseconds")]
+    #[schemars(with = "u64")]
     pub chunk_delay: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Default for Settings {
 }
 
 /// A model by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The built-in agent: follows a script, needs nothing.

@@ -2,6 +2,8 @@
 
 use antiphon_wire::engine::Ended;
 
+use super::Dismissal;
+
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
@@ -21,6 +23,8 @@ pub(crate) enum Closing {
     TooSlow,
     /// It sent more than could be processed.
     TooFast,
+    /// Its last socket was sent away.
+    Dismissed(Dismissal),
     /// Something here failed while it was served.
     Failed,
     /// This server stops; the client is to come back.
@@ -39,6 +43,7 @@ impl Closing {
             Self::TooLarge => (1009, "message too large"),
             Self::TooSlow => (1008, "too slow: reconnect and read faster"),
             Self::TooFast => (1008, "too many packets at once"),
+            Self::Dismissed(why) => (1008, why.reason()),
             Self::Failed => (1011, "internal error"),
             Self::Draining => (1001, "server stops: reconnect"),
         }
@@ -55,6 +60,7 @@ impl Closing {
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::TooFast => "too_fast",
+            Self::Dismissed(_) => "dismissed",
             Self::Failed => "failed",
             Self::Draining => "draining",
         }

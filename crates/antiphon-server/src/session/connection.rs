@@ -6,17 +6,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use antiphon_core::ids::ConnectionId;
+use antiphon_wire::Limits;
 use antiphon_wire::engine::{self, Transport};
 use antiphon_wire::socket::{Decoder, Encoded, Incoming};
+use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::{Closing, Socket};
+use super::{Closing, Dismissal, Socket};
 use crate::cores::Core;
 use crate::hub::Outbox;
 use crate::mount::Mount;
 use crate::telemetry::Tally;
 use crate::transport::Stream;
+use crate::transport::crowd::{Entry, Place};
 use crate::transport::polling::Answer;
 use crate::wheel::Key;
 
@@ -32,6 +35,8 @@ pub(crate) struct Connection {
     pub(super) link: RefCell<Link>,
     pub(super) outbox: RefCell<Outbox>,
     pub(super) inbox: RefCell<VecDeque<Incoming>>,
+    /// Bytes that wait in the inbox.
+    pub(super) queued: Cell<usize>,
     pub(super) state: Cell<State>,
     /// Until when there must be a socket, in milliseconds of the core; `u64::MAX` while there is one.
     pub(super) connect_by: Cell<u64>,
@@ -39,6 +44,12 @@ pub(crate) struct Connection {
     pub(super) attachments_by: Cell<u64>,
     /// When the wheel looks at this connection next.
     pub(super) scheduled: Cell<u64>,
+    /// When its allowance of events is full again, see [`Pace`](crate::pace::Pace).
+    pub(super) events: Cell<u64>,
+    /// The second in which a minute with unknown events began, and how many there were since.
+    pub(super) unknown: Cell<(u32, u32)>,
+    /// What it counts for with its address.
+    place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -49,6 +60,12 @@ pub(super) struct State {
     pub(super) overflowed: bool,
     pub(super) processing: bool,
     pub(super) leaving: bool,
+    /// A socket of it was sent away, which the client may not know yet.
+    pub(super) dismissed: bool,
+    /// It ends as soon as the client has come for what it is told.
+    pub(super) finishing: Option<Dismissal>,
+    /// A CONNECT was accepted.
+    pub(super) greeted: bool,
 }
 
 /// What carries the session's bytes.
@@ -61,6 +78,8 @@ pub(crate) enum Link {
         waiting: Option<oneshot::Sender<Answer>>,
         /// The WebSocket, and until when it must have taken over.
         probing: Option<(Rc<Stream>, u64)>,
+        /// A POST for which there is no room yet.
+        held: Option<Box<(Bytes, oneshot::Sender<Answer>)>>,
     },
     /// Nothing: it is over.
     Closed,
@@ -68,7 +87,13 @@ pub(crate) enum Link {
 
 impl Connection {
     /// Opens a session over `link` and has the handshake packet written.
-    pub(crate) fn open(core: &Rc<Core>, mount: Arc<Mount>, sid: &str, link: Link) -> Rc<Self> {
+    pub(crate) fn open(
+        core: &Rc<Core>,
+        mount: Arc<Mount>,
+        sid: &str,
+        link: Link,
+        admission: Entry,
+    ) -> Rc<Self> {
         let now = core.now();
         let transport = match link {
             Link::Polling { .. } => Transport::Polling,
@@ -86,6 +111,7 @@ impl Connection {
             link: RefCell::new(link),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
+            queued: Cell::new(0),
             state: Cell::default(),
             connect_by: Cell::new(if mount.serves_sockets() {
                 now + mount.connect_timeout
@@ -94,11 +120,15 @@ impl Connection {
             }),
             attachments_by: Cell::new(u64::MAX),
             scheduled: Cell::new(u64::MAX),
+            events: Cell::new(0),
+            unknown: Cell::new((0, 0)),
+            place: admission.keep(),
             mount,
         });
         entry.insert(connection.clone());
         drop(connections);
         core.shared.count_connection();
+        tracing::debug!(connection = %connection.name(core), ?transport, path = connection.mount.path, "opened");
         core.count(|tally| tally.opened(connection.mount.number, transport));
         let upgrades: &[&str] = if transport == Transport::Polling { &["websocket"] } else { &[] };
         let handshake = engine::Handshake {
@@ -117,9 +147,32 @@ impl Connection {
         self.key
     }
 
-    /// What it is called in logs.
+    /// How large and how many what the client sends may be at this time.
+    pub(crate) fn limits(&self) -> &Limits {
+        if self.state.get().greeted { &self.mount.limits } else { &self.mount.greeting }
+    }
+
+    /// A CONNECT was accepted: the client may say more than who it is.
+    pub(super) fn greet(&self) {
+        self.update(|state| state.greeted = true);
+        if let Some(sid) = &*self.sid.borrow()
+            && let Some(known) = self.mount.sessions.pin().get(sid)
+        {
+            known.greet();
+        }
+    }
+
+    /// How logs name it.
     pub(crate) fn name(&self, core: &Core) -> ConnectionId {
         ConnectionId { core: core.index, slot: self.key.slot, generation: self.key.generation }
+    }
+
+    /// Takes `socket` out, if it is there.
+    pub(super) fn take_out(&self, socket: &Rc<Socket>) -> bool {
+        let mut sockets = self.sockets.borrow_mut();
+        let before = sockets.len();
+        sockets.retain(|other| !Rc::ptr_eq(other, socket));
+        sockets.len() < before
     }
 
     /// Bytes that wait for its client.
@@ -185,6 +238,16 @@ impl Connection {
         }
     }
 
+    /// Whether a socket of it was sent away.
+    pub(super) fn has_dismissed(&self) -> bool {
+        self.state.get().dismissed
+    }
+
+    /// Whether its last socket was sent away and the client has yet to come for what it is told.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.state.get().finishing.is_some()
+    }
+
     /// Whether the client is gone and only what it left behind is still processed.
     pub(crate) fn is_leaving(&self) -> bool {
         self.state.get().leaving
@@ -202,7 +265,7 @@ impl Connection {
         self.engine.borrow_mut().close();
         match self.link.replace(Link::Closed) {
             Link::Websocket(stream) => self.say_goodbye(&stream, why),
-            Link::Polling { waiting, probing } => {
+            Link::Polling { waiting, probing, .. } => {
                 if let Some(reply) = waiting {
                     let _ = reply.send(match why {
                         Closing::Peer => Answer::Packets(b"6".to_vec()),
@@ -221,6 +284,9 @@ impl Connection {
         self.inbox.take();
         core.connections.borrow_mut().try_remove(self.key.slot as usize);
         core.shared.uncount_connection();
+        if let Some(place) = self.place {
+            core.shared.crowd.leave(place);
+        }
         for socket in std::mem::take(&mut *self.sockets.borrow_mut()) {
             socket.part(core);
         }

@@ -1,4 +1,4 @@
-//! What is due for a connection, and when: heartbeat, CONNECT, attachments, a probing WebSocket.
+//! What is due for a connection, and when: heartbeat, CONNECT, attachments, a probing WebSocket, credentials.
 
 use std::rc::Rc;
 
@@ -33,10 +33,15 @@ impl Connection {
             return;
         }
         if now >= self.connect_by.get() {
-            return self.close(core, Closing::ConnectTimeout);
+            let finishing = self.state.get().finishing;
+            return self.close(core, finishing.map_or(Closing::ConnectTimeout, Closing::Dismissed));
         }
         if now >= self.attachments_by.get() {
             return self.close(core, Closing::Malformed("attachments did not come in time"));
+        }
+        let credentials_by = self.check_credentials(core, now);
+        if self.is_closed() {
+            return;
         }
         let probe_by = self.probe_deadline(now);
         let beat_by = loop {
@@ -48,7 +53,8 @@ impl Connection {
                 Beat::Dead => return self.close(core, Closing::PingTimeout),
             }
         };
-        let next = beat_by.min(self.connect_by.get()).min(self.attachments_by.get()).min(probe_by);
+        let others = self.connect_by.get().min(self.attachments_by.get());
+        let next = beat_by.min(others).min(probe_by).min(credentials_by);
         core.look_again(self, next);
     }
 

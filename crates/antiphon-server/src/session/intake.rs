@@ -6,8 +6,12 @@ use std::rc::Rc;
 use antiphon_wire::engine::{self, Transport};
 use antiphon_wire::socket::{Encoded, Incoming, Malformed};
 
-use super::{Closing, Connection};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Closing, Connection, Link};
 use crate::cores::Core;
+use crate::transport::polling::Answer;
 
 /// Packets that may wait to be processed before a client is told that it sends too fast.
 const INBOX: usize = 4_096;
@@ -30,7 +34,7 @@ impl Connection {
                     self.push(core, Encoded::engine(&format!("4{text}")));
                     return None;
                 }
-                let decoded = self.decoder.borrow_mut().text(text, &self.mount.limits);
+                let decoded = self.decoder.borrow_mut().text(text, self.limits());
                 self.take_in(core, decoded);
             }
             Ok(engine::Received::Probed) => return Some(Step::AnswerProbe),
@@ -50,11 +54,14 @@ impl Connection {
         if !self.mount.serves_sockets() {
             return self.push(core, Encoded::engine_binary(bytes));
         }
-        let decoded = self.decoder.borrow_mut().binary(bytes, &self.mount.limits);
+        let decoded = self.decoder.borrow_mut().binary(bytes, self.limits());
         self.take_in(core, decoded);
     }
 
     fn take_in(self: &Rc<Self>, core: &Rc<Core>, decoded: Result<Option<Incoming>, Malformed>) {
+        if self.is_finishing() {
+            return;
+        }
         match decoded {
             Ok(Some(incoming)) => {
                 self.attachments_by.set(u64::MAX);
@@ -63,6 +70,7 @@ impl Connection {
                     drop(inbox);
                     return self.close(core, Closing::TooFast);
                 }
+                self.queued.set(self.queued.get() + weight(&incoming));
                 inbox.push_back(incoming);
             }
             Ok(None) if self.attachments_by.get() == u64::MAX => {
@@ -96,8 +104,40 @@ impl Connection {
         if inbox.is_empty() {
             *inbox = VecDeque::new();
         }
+        if let Some(next) = &next {
+            self.queued.set(self.queued.get().saturating_sub(weight(next)));
+        }
         next
     }
+
+    /// Keeps a POST back while as much as one message may have is waiting already; its client waits for the answer meanwhile, and
+    /// may not send another. Returns what there is room for.
+    pub(crate) fn hold(
+        &self,
+        body: Bytes,
+        reply: oneshot::Sender<Answer>,
+    ) -> Option<(Bytes, oneshot::Sender<Answer>)> {
+        let is_full = self.queued.get() > 0 && self.queued.get() + body.len() > self.mount.limits.payload;
+        // Who processes takes it in when there is room. If nobody does, it is about to begin, and has not seen this one.
+        if let (true, Link::Polling { held: held @ None, .. }) =
+            (is_full && self.state.get().processing, &mut *self.link.borrow_mut())
+        {
+            *held = Some(Box::new((body, reply)));
+            return None;
+        }
+        Some((body, reply))
+    }
+}
+
+/// Bytes that a packet takes while it waits.
+fn weight(packet: &Incoming) -> usize {
+    let content = match packet {
+        Incoming::Connect { auth, .. } => auth.as_ref().map_or(0, String::len),
+        Incoming::Disconnect { .. } => 0,
+        Incoming::Event(event) => event.args.len() + event.attachments.iter().map(Bytes::len).sum::<usize>(),
+        Incoming::Ack(ack) => ack.args.len() + ack.attachments.iter().map(Bytes::len).sum::<usize>(),
+    };
+    size_of::<Incoming>() + content
 }
 
 /// What a packet over a WebSocket asks its reader to do.

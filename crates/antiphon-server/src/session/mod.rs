@@ -8,17 +8,27 @@
 //! | [`intake`] | what becomes of packets until they are processed |
 //! | [`deadlines`] | what is due for it, and when |
 //! | [`socket`] | what is kept for one Socket.IO socket on it |
+//! | [`standing`] | how a socket stands with its credential: good, expired, renewed |
+//! | [`dismissal`] | how a socket is sent away |
+//! | [`speaking`] | how much a client may say |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
+//! | [`replying`] | what a client is told about what it sent |
 
 mod closing;
 mod connection;
 mod deadlines;
+mod dismissal;
 mod intake;
 mod process;
+mod replying;
 mod socket;
+mod speaking;
+mod standing;
 mod writing;
 
 pub(crate) use closing::Closing;
 pub(crate) use connection::{Connection, Link};
+pub(crate) use dismissal::Dismissal;
 pub(crate) use intake::Step;
 pub(crate) use socket::Socket;
+pub(crate) use standing::Standing;

@@ -5,20 +5,22 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use antiphon_core::actor::Caller;
-use antiphon_core::dialect::{Args, Inbound, Out};
+use antiphon_core::actor::{Actor, Caller};
+use antiphon_core::dialect::{Args, Inbound};
 use antiphon_core::ids::ConnectionId;
-use antiphon_core::refusal::Refusal;
+use antiphon_core::refusal::{Code, Refusal};
 use antiphon_wire::socket::{Encoded, Event, Incoming};
-use bytes::Bytes;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{Closing, Connection, Socket};
+use super::replying::{Told, acknowledge, plain_refusal, reply, say};
+use super::standing::{REFRESH, unless_revoked};
+use super::{Closing, Connection, Dismissal, Socket};
 use crate::cores::Core;
-use crate::mount::{Voice, VoiceId};
+use crate::mount::VoiceId;
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{Refused, SPANS, carry_out};
+use crate::transport::polling;
 
 impl Connection {
     /// Processes every packet that waits. Returns at once if that is already being done.
@@ -54,7 +56,13 @@ impl Drop for Processing {
 
 async fn process(processing: Processing) {
     let (connection, core) = (&processing.connection, &processing.core);
-    while let Some(packet) = connection.next_packet() {
+    loop {
+        let Some(packet) = connection.next_packet() else {
+            if polling::take_held(core, connection) {
+                continue;
+            }
+            break;
+        };
         core.shared.breathe().await;
         let whose = Whose { connection: Some(connection.name(core)), request: Some(core.next_request()) };
         match packet {
@@ -67,11 +75,13 @@ async fn process(processing: Processing) {
             }
             Incoming::Event(packet) => match socket_of(core, connection, packet.namespace.as_str()) {
                 Some(socket) => within(whose, event(core, &socket, packet)).await,
+                // A client that was sent out of a namespace goes on speaking there until it hears of it.
+                None if connection.has_dismissed() => {}
                 None => connection.close(core, Closing::Malformed("an event before CONNECT")),
             },
             Incoming::Disconnect { namespace } => {
                 if let Some(socket) = socket_of(core, connection, namespace.as_str()) {
-                    connection.sockets.borrow_mut().retain(|other| !Rc::ptr_eq(other, &socket));
+                    connection.take_out(&socket);
                     socket.part(core);
                     connection.expect_socket(core);
                 }
@@ -111,15 +121,19 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     };
     let voice = core.shared.voice(id);
     Span::current().record("dialect", voice.dialect.name());
-    let admitted = match voice.dialect.credential(auth) {
-        Ok(credential) => core.shared.auth.admit(&credential, voice.dialect.name(), core.shared.now()).await,
+    let credential = connection.may_speak(core).and_then(|()| voice.dialect.credential(auth));
+    let admitted = match credential {
+        Ok(credential) => {
+            let lookup = core.shared.auth.admit(&credential, voice.dialect.name(), core.shared.now());
+            unless_revoked(core, lookup).await
+        }
         Err(refusal) => Err(refusal),
     };
-    if connection.is_closed() {
+    if connection.is_closed() || connection.is_finishing() {
         return;
     }
     match admitted {
-        Ok(actor) => seat(core, connection, id, Arc::clone(&actor), auth).await,
+        Ok(actor) => seat(core, connection, id, actor, auth).await,
         Err(refusal) => {
             core.shared.counters.refused();
             core.count(|tally| tally.refusal(id, refusal.code.name()));
@@ -134,7 +148,7 @@ async fn seat(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
     id: VoiceId,
-    actor: Arc<antiphon_core::actor::Actor>,
+    actor: Arc<Actor>,
     auth: Option<&str>,
 ) {
     let voice = core.shared.voice(id);
@@ -143,35 +157,57 @@ async fn seat(
         let entry = sockets.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
         let name = ConnectionId { core: core.index, slot, generation: core.next_generation() };
-        let caller = Caller { actor, connection: Some(name) };
+        let caller = Caller { actor: actor.clone(), connection: Some(name) };
         let socket = Rc::new(Socket::new(name, connection.clone(), id, caller));
         entry.insert(socket.clone());
         socket
     };
+    // The core knows connections by their sockets: this line says which is whose.
+    tracing::debug!(connection = %connection.name(core), socket = %socket.id(), dialect = voice.dialect.name(), "connected");
     connection.sockets.borrow_mut().push(socket.clone());
+    connection.greet();
     core.count(|tally| tally.seated(id));
     connection.expect_socket(core);
     connection.push(core, Encoded::connect(voice.namespace, &core.shared.random_id()));
-    for topic in voice.dialect.seats(&socket.caller.actor) {
+    for topic in voice.dialect.seats(&actor) {
         core.join(socket.id(), &topic);
     }
     {
         let mut out = core.out.borrow_mut();
         out.clear();
-        voice.dialect.welcome(&socket.caller.actor, auth, core.shared.now(), &mut out);
+        voice.dialect.welcome(&actor, auth, core.shared.now(), &mut out);
         say(core, connection, voice, &out);
     }
-    core.shared.app.connected(&socket.caller).await;
-    if connection.is_closed() {
-        // It was closed, and reported gone, while the core was still being told that it had come.
-        core.shared.app.disconnected(&socket.caller).await;
+    socket.stand(core);
+    let caller = socket.caller();
+    core.shared.app.connected(&caller).await;
+    if socket.is_gone(core) {
+        // It left, and was reported gone, while the core was still being told that it had come.
+        core.shared.app.disconnected(&caller).await;
     }
 }
 
 async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     let voice = core.shared.voice(socket.voice);
     let connection = &socket.connection;
+    let asked = (&*packet.name, packet.id);
+    if let Err(refusal) = connection.may_speak(core) {
+        return reply(core, socket, asked, &Err(refusal), Told::InFull);
+    }
     let args = Args::new(packet.args, packet.attachments.iter().map(|bytes| bytes.to_vec()).collect());
+    if packet.name == REFRESH {
+        // In a box, so that an ordinary event does not carry its size.
+        return Box::pin(refresh(core, socket, packet.id, &args)).await;
+    }
+    if !socket.is_good(core) {
+        let message = "Your credential has expired; antiphon:refresh brings a new one.";
+        let refusal = Refusal::new(Code::Unauthenticated, message);
+        // The grace may have ended just now.
+        if !socket.is_gone(core) {
+            reply(core, socket, asked, &Err(refusal), Told::InFull);
+        }
+        return;
+    }
     let inbound = {
         let mut out = core.out.borrow_mut();
         out.clear();
@@ -182,84 +218,51 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
         }
         inbound
     };
-    // An event that this API does not have is answered if that was asked for, and otherwise passed over.
-    let passed_over = matches!(inbound, Inbound::Unknown);
-    core.count(|tally| tally.received(socket.voice, (!passed_over).then_some(&*packet.name)));
-    let outcome = match inbound {
+    let is_known = !matches!(inbound, Inbound::Unknown);
+    core.count(|tally| tally.received(socket.voice, is_known.then_some(&*packet.name)));
+    let (outcome, told) = match inbound {
         Inbound::Answered => return,
-        Inbound::Command(command) => carry_out(&core.shared.app, &socket.caller, command).await,
-        Inbound::Refused(refusal) => Err(refusal),
+        Inbound::Command(command) => {
+            let caller = socket.caller();
+            (carry_out(&core.shared.app, &caller, command).await, Told::InFull)
+        }
+        Inbound::Refused(refusal) => (Err(refusal), Told::InFull),
         Inbound::Unknown => {
             core.shared.counters.unknown();
-            Err(Refusal::invalid("There is no such event here."))
+            let (name, bytes) = (connection.name(core), packet.name.len());
+            tracing::debug!(connection = %name, bytes, "an unknown event");
+            if !connection.may_be_unknown(core) {
+                return connection.dismiss(core, Dismissal::Unknown);
+            }
+            // It is answered if that was asked for, and otherwise passed over.
+            (Err(Refusal::invalid("There is no such event here.")), Told::IfAsked)
         }
     };
-    if connection.is_closed() {
+    if !socket.is_gone(core) {
+        reply(core, socket, asked, &outcome, told);
+    }
+}
+
+/// Replaces the credential of `socket` by the one that `args` bring. The same on every mount: the acknowledgement is ours. Who asks
+/// for none hears of a refusal in the words of the dialect.
+async fn refresh(core: &Rc<Core>, socket: &Rc<Socket>, id: Option<u64>, args: &Args) {
+    core.count(|tally| tally.received(socket.voice, Some(REFRESH)));
+    let renewed = socket.refresh(core, args).await;
+    if socket.is_gone(core) {
         return;
     }
-    if let Err(refusal) = &outcome {
-        core.shared.counters.refused();
-        core.count(|tally| tally.refusal(socket.voice, refusal.code.name()));
-    }
-    let mut out = core.out.borrow_mut();
-    out.clear();
-    voice.dialect.reply(&packet.name, &outcome, core.shared.now(), &mut out);
-    if let Some(id) = packet.id {
-        acknowledge(core, connection, voice, id, &out, outcome.as_ref().err());
-    }
-    if !passed_over {
-        say(core, connection, voice, &out);
-    }
-}
-
-/// Says every event in `out` to this client alone.
-fn say(core: &Core, connection: &Rc<Connection>, voice: &Voice, out: &Out) {
-    let attachments = attachments(out);
-    for (name, args) in out.events() {
-        core.count(|tally| tally.sent(voice.id, name, 1));
-        connection.push(core, Encoded::event(voice.namespace, None, name, args, &attachments));
-    }
-}
-
-/// Answers the client's acknowledgement callback: every event that carries an ack id is answered.
-fn acknowledge(
-    core: &Core,
-    connection: &Rc<Connection>,
-    voice: &Voice,
-    id: u64,
-    out: &Out,
-    refusal: Option<&Refusal>,
-) {
-    let plain;
-    let args = match (out.acked(), refusal) {
-        (Some(args), _) => args,
-        (None, None) => br#"{"ok":true}"#.as_slice(),
-        (None, Some(refusal)) => {
-            plain = plain_refusal(refusal);
-            plain.as_bytes()
+    let ack = match (renewed, id) {
+        (Ok(expires_at), _) => serde_json::json!({"ok": true, "expiresAt": expires_at}).to_string(),
+        (Err(refusal), None) => return reply(core, socket, (REFRESH, None), &Err(refusal), Told::InFull),
+        (Err(refusal), Some(_)) => {
+            core.shared.counters.refused();
+            core.count(|tally| tally.refusal(socket.voice, refusal.code.name()));
+            plain_refusal(&refusal)
         }
     };
-    core.count(|tally| tally.acknowledged(voice.id));
-    connection.push(core, Encoded::ack(voice.namespace, id, args, &attachments(out)));
-}
-
-/// The ack of a refusal for which a dialect has no words of its own.
-fn plain_refusal(refusal: &Refusal) -> String {
-    let code = refusal.code.name();
-    serde_json::json!({"ok": false, "error": {"code": code, "message": refusal.message}}).to_string()
-}
-
-fn attachments(out: &Out) -> Vec<Bytes> {
-    out.attachments().iter().map(|bytes| Bytes::copy_from_slice(bytes)).collect()
-}
-
-impl Socket {
-    /// Leaves every room at once and tells the core.
-    pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
-        core.leave_all(self);
-        core.count(|tally| tally.parted(self.voice));
-        core.sockets.borrow_mut().try_remove(self.id().slot as usize);
-        let (socket, app) = (self.clone(), core.shared.app.clone());
-        tokio::task::spawn_local(async move { app.disconnected(&socket.caller).await });
+    if let Some(id) = id {
+        core.count(|tally| tally.acknowledged(socket.voice));
+        let namespace = core.shared.voice(socket.voice).namespace;
+        socket.connection.push(core, Encoded::ack(namespace, id, ack.as_bytes(), &[]));
     }
 }

@@ -1,13 +1,15 @@
 //! What is kept for one Socket.IO socket: a connection's membership of one namespace.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use antiphon_core::actor::Caller;
+use antiphon_core::actor::{Actor, Caller};
 use antiphon_core::ids::ConnectionId;
 use smallvec::SmallVec;
 
-use super::Connection;
+use super::{Connection, Standing};
+use crate::cores::Core;
 use crate::hub::Seat;
 use crate::mount::VoiceId;
 
@@ -17,18 +19,45 @@ pub(crate) struct Socket {
     pub(crate) connection: Rc<Connection>,
     /// The dialect and namespace it speaks in.
     pub(crate) voice: VoiceId,
-    /// Who it is.
-    pub(crate) caller: Caller,
+    /// Who it is. Another credential of the same somebody may take the place of the first.
+    pub(super) caller: RefCell<Caller>,
+    /// How it stands with that credential.
+    pub(super) standing: Cell<Standing>,
     /// Where it listens.
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
 }
 
 impl Socket {
     pub(crate) fn new(id: ConnectionId, connection: Rc<Connection>, voice: VoiceId, caller: Caller) -> Self {
-        Self { id, connection, voice, caller, seats: RefCell::default() }
+        let standing = Cell::new(Standing::Endless);
+        Self { id, connection, voice, caller: RefCell::new(caller), standing, seats: RefCell::default() }
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Who it is now.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.borrow().clone()
+    }
+
+    /// Who it is now.
+    pub(crate) fn actor(&self) -> Arc<Actor> {
+        self.caller.borrow().actor.clone()
+    }
+
+    /// Whether it has left, or was made to.
+    pub(crate) fn is_gone(&self, core: &Core) -> bool {
+        core.socket(self.id).is_none()
+    }
+
+    /// Leaves every room at once and tells the core.
+    pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
+        core.leave_all(self);
+        core.count(|tally| tally.parted(self.voice));
+        core.sockets.borrow_mut().try_remove(self.id.slot as usize);
+        let (socket, app) = (self.clone(), core.shared.app.clone());
+        tokio::task::spawn_local(async move { app.disconnected(&socket.caller()).await });
     }
 }

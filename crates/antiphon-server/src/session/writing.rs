@@ -81,6 +81,16 @@ impl Connection {
         if state.blocked {
             return;
         }
+        if let Some(why) = state.finishing {
+            let has_heard = match &*self.link.borrow() {
+                Link::Polling { waiting: None, .. } => return,
+                Link::Polling { .. } => self.outbox.borrow().is_empty(),
+                Link::Websocket(_) | Link::Closed => true,
+            };
+            if has_heard {
+                return self.close(core, Closing::Dismissed(why));
+            }
+        }
         match self.write(core) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -174,7 +174,7 @@ fn insert(connection: &Connection, message: &Message) -> rusqlite::Result<()> {
     statement.execute(columns).map(drop)
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: message_id(row, 0)?,
         conversation: conversation_id(row, 1)?,

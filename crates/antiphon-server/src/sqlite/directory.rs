@@ -132,6 +132,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
     Ok(vec![
         Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?,
         Migration::unapplied("V2__credentials", include_str!("migrations/V2__credentials.sql"))?,
+        Migration::unapplied("V3__webhooks", include_str!("migrations/V3__webhooks.sql"))?,
         Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
     ])
 }

@@ -32,6 +32,8 @@ pub(crate) enum Refused {
     Malformed,
     /// A session is named that does not exist.
     UnknownSession,
+    /// Their address or network has enough.
+    Crowded,
     /// A CONNECT to a namespace that is not served here, or to one too many.
     Namespace,
 }
@@ -44,6 +46,7 @@ impl Refused {
             Self::Stopping => "stopping",
             Self::Malformed => "malformed",
             Self::UnknownSession => "unknown_session",
+            Self::Crowded => "crowded",
             Self::Namespace => "namespace",
         }
     }

@@ -1,6 +1,7 @@
 //! What an HTTP request on a port asks for: a Socket.IO mount, or one of the server's own few pages.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use antiphon_wire::engine::{BadRequest, Request as EngineRequest, Transport};
 use antiphon_wire::websocket::accept_key;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
@@ -28,8 +29,11 @@ use crate::mount::{Mount, Serves};
 use crate::session::{Closing, Connection, Link};
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{REQUEST_ID, Refused, SPANS};
-use crate::transport::origin::Verdict;
-use crate::transport::polling::{Address, Answer, Moving, Request as PollingRequest, Upgrade, What};
+use crate::transport::crowd::{Entry, Visit};
+use crate::transport::origin::{Page, Verdict};
+use crate::transport::polling::{
+    Address, Answer, Known, Moving, Posting, Request as PollingRequest, Upgrade, What,
+};
 use crate::transport::{Stream, websocket};
 
 type Reply = Response<Full<Bytes>>;
@@ -38,14 +42,15 @@ type Reply = Response<Full<Bytes>>;
 const HEAD: usize = 16 * 1024;
 
 /// Serves HTTP on `io` until it ends or becomes a WebSocket.
-pub(crate) async fn serve<I>(core: Rc<Core>, port: Arc<Port>, io: I)
+pub(crate) async fn serve<I>(core: Rc<Core>, port: Arc<Port>, io: I, visit: Visit)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let wait = Duration::from_millis(core.shared.limits.request);
+    let peer = visit.peer;
     let service = service_fn(move |request| {
         let (core, port) = (core.clone(), port.clone());
-        async move { Ok::<_, Infallible>(named(&core, &port, request).await) }
+        async move { Ok::<_, Infallible>(named(&core, &port, peer, request).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -55,12 +60,17 @@ where
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection ended early");
+        tracing::debug!(visit = visit.number, %error, "an HTTP connection ended early");
     }
 }
 
 /// Answers under a name of its own, which the log has, and whoever asked for a page.
-async fn named(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) -> Reply {
+async fn named(
+    core: &Rc<Core>,
+    port: &Arc<Port>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Either<axum::body::Body, Full<Bytes>>> {
     let id = core.next_request();
     let whose = Whose { connection: None, request: Some(id) };
     let (uri, is_page) = (request.uri(), port.mount(request.uri().path()).is_none());
@@ -73,7 +83,13 @@ async fn named(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) ->
             url.path = uri.path(), http.response.status_code = Empty, request = %id,
         )
     };
-    let mut reply = within(whose, answer(core, port, request).instrument(span.clone())).await;
+    let answered = async {
+        match port.api(request.uri().path()) {
+            Some(api) => api.answer(peer, request).await.map(Either::Left),
+            None => answer(core, port, peer, request).await.map(Either::Right),
+        }
+    };
+    let mut reply = within(whose, answered.instrument(span.clone())).await;
     span.record("http.response.status_code", reply.status().as_u16());
     if is_page && let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         reply.headers_mut().insert(REQUEST_ID, id);
@@ -81,7 +97,7 @@ async fn named(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) ->
     reply
 }
 
-async fn answer(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) -> Reply {
+async fn answer(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Request<Incoming>) -> Reply {
     let path = request.uri().path();
     match port.mount(path) {
         Some(mount) => {
@@ -94,7 +110,8 @@ async fn answer(core: &Rc<Core>, port: &Arc<Port>, request: Request<Incoming>) -
             } else if request.method() == Method::OPTIONS {
                 preflight(request.headers())
             } else {
-                engine(core, &mount, request).await
+                let page = mount.origins.page(&verdict, request.headers());
+                engine(core, &mount, (peer, page), request).await
             };
             allow_origin(&verdict, reply.headers_mut());
             reply
@@ -119,10 +136,15 @@ fn page(core: &Core, method: &Method, path: &str) -> Reply {
     }
 }
 
-async fn engine(core: &Rc<Core>, mount: &Arc<Mount>, request: Request<Incoming>) -> Reply {
+async fn engine(
+    core: &Rc<Core>,
+    mount: &Arc<Mount>,
+    (peer, page): (IpAddr, Page),
+    request: Request<Incoming>,
+) -> Reply {
     let upgrade = wants_websocket(request.headers());
     if mount.serves == Serves::Frames {
-        return handshake(core, mount, request, None);
+        return handshake(core, mount, request, Opens::Frames);
     }
     let query = request.uri().query().unwrap_or_default();
     let (transport, sid) = match EngineRequest::parse(request.method().as_str(), query, upgrade) {
@@ -138,29 +160,48 @@ async fn engine(core: &Rc<Core>, mount: &Arc<Mount>, request: Request<Incoming>)
             core.count(|tally| tally.refused(why));
             return unavailable();
         }
+        let client = core.shared.crowd.client(peer, request.headers());
+        let entry = match Entry::ask(core, client) {
+            Ok(entry) => entry,
+            Err(wait) => return too_many(core, wait),
+        };
         return match transport {
-            Transport::Polling => open_polling(core, mount),
-            Transport::Websocket => handshake(core, mount, request, None),
+            Transport::Polling => open_polling(core, mount, entry, page),
+            Transport::Websocket => handshake(core, mount, request, Opens::Session(entry)),
         };
     };
-    let Some(address) = mount.sessions.pin().get(sid).copied() else {
+    let known = mount.sessions.pin().get(sid).map(|known| (known.address, known.page));
+    let Some((address, opener)) = known else {
+        core.shared.counters.stray();
         core.count(|tally| tally.refused(Refused::UnknownSession));
-        return bad(BadRequest::UnknownSession);
+        let client = core.shared.crowd.client(peer, request.headers());
+        return match core.shared.crowd.knock(client) {
+            Ok(()) => bad(BadRequest::UnknownSession),
+            Err(wait) => too_many(core, wait),
+        };
     };
+    if page != opener {
+        core.shared.counters.foreign();
+        core.count(|tally| tally.refused(Refused::Origin));
+        return bad(BadRequest::Forbidden);
+    }
     match transport {
-        Transport::Websocket => handshake(core, mount, request, Some(address)),
-        Transport::Polling if request.method() == Method::POST => post(core, mount, request, address).await,
+        Transport::Websocket => handshake(core, mount, request, Opens::Takeover(address)),
+        Transport::Polling if request.method() == Method::POST => {
+            let posting = Posting::begin(mount, sid);
+            post(core, request, address, posting).await
+        }
         Transport::Polling => get(core, address).await,
     }
 }
 
-fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>) -> Reply {
+fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>, entry: Entry, page: Page) -> Reply {
     let sid = core.shared.random_id();
     let (reply, mut answer) = oneshot::channel();
-    let link = Link::Polling { waiting: Some(reply), probing: None };
-    let connection = Connection::open(core, mount.clone(), &sid, link);
+    let link = Link::Polling { waiting: Some(reply), probing: None, held: None };
+    let connection = Connection::open(core, mount.clone(), &sid, link, entry);
     let address = Address { core: core.index, key: connection.key() };
-    mount.sessions.pin().insert(sid.into(), address);
+    mount.sessions.pin().insert(sid.into(), Known::new(address, page));
     // The handshake is already in the outbox, so the answer is there as soon as it is written.
     connection.flush(core);
     match answer.try_recv() {
@@ -193,15 +234,25 @@ impl Drop for Waiting<'_> {
     }
 }
 
-async fn post(core: &Core, mount: &Mount, request: Request<Incoming>, address: Address) -> Reply {
+/// `posting` is missing when a POST for this session is under way already.
+async fn post(
+    core: &Core,
+    request: Request<Incoming>,
+    address: Address,
+    posting: Option<Posting<'_>>,
+) -> Reply {
     let kind = request.headers().get(header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream")) {
         // Engine.IO 4 sends text; the reference once left such a request hanging (CVE-2026-59725).
         send(core, address, What::Broken(Closing::Malformed("binary body")));
         return closing(bad(BadRequest::BadRequest));
     }
+    let Some(posting) = posting else {
+        send(core, address, What::Broken(Closing::Malformed("two POSTs at once")));
+        return closing(bad(BadRequest::BadRequest));
+    };
     let wait = Duration::from_millis(core.shared.limits.request);
-    let body = Limited::new(request.into_body(), mount.limits.payload);
+    let body = Limited::new(request.into_body(), posting.most);
     let body = match tokio::time::timeout(wait, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -263,13 +314,18 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// What a WebSocket is opened for.
+enum Opens {
+    /// A session of its own.
+    Session(Entry),
+    /// To take over a session from polling.
+    Takeover(Address),
+    /// Nothing but frames.
+    Frames,
+}
+
 /// Answers the opening handshake (RFC 6455, section 4.2) and has the stream handed over once the answer is out.
-fn handshake(
-    core: &Rc<Core>,
-    mount: &Arc<Mount>,
-    mut request: Request<Incoming>,
-    session: Option<Address>,
-) -> Reply {
+fn handshake(core: &Rc<Core>, mount: &Arc<Mount>, mut request: Request<Incoming>, opens: Opens) -> Reply {
     let headers = request.headers();
     let asks = headers.get_all(header::CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|text| text.split(',').any(|t| t.trim().eq_ignore_ascii_case("upgrade")))
@@ -297,7 +353,7 @@ fn handshake(
         if let Ok(upgraded) = upgraded.await
             && let Some((stream, early)) = take_stream(upgraded)
         {
-            hand_over(&core, &mount, session, stream, early);
+            hand_over(&core, &mount, opens, stream, early);
         }
     });
     let mut reply = Response::new(Full::default());
@@ -319,17 +375,21 @@ fn take_stream(upgraded: hyper::upgrade::Upgraded) -> Option<(Stream, Vec<u8>)> 
     }
 }
 
-fn hand_over(core: &Rc<Core>, mount: &Arc<Mount>, session: Option<Address>, stream: Stream, early: Vec<u8>) {
-    if mount.serves == Serves::Frames {
-        tokio::task::spawn_local(websocket::echo(core.clone(), stream, mount.limits.clone(), early));
-        return;
-    }
-    let Some(address) = session else {
-        let stream = Rc::new(stream);
-        let sid = core.shared.random_id();
-        let connection = Connection::open(core, mount.clone(), &sid, Link::Websocket(stream.clone()));
-        tokio::task::spawn_local(websocket::read(core.clone(), connection, stream, early));
-        return;
+fn hand_over(core: &Rc<Core>, mount: &Arc<Mount>, opens: Opens, stream: Stream, early: Vec<u8>) {
+    let address = match opens {
+        Opens::Frames => {
+            tokio::task::spawn_local(websocket::echo(core.clone(), stream, mount.limits.clone(), early));
+            return;
+        }
+        Opens::Session(entry) => {
+            let stream = Rc::new(stream);
+            let sid = core.shared.random_id();
+            let link = Link::Websocket(stream.clone());
+            let connection = Connection::open(core, mount.clone(), &sid, link, entry);
+            tokio::task::spawn_local(websocket::read(core.clone(), connection, stream, early));
+            return;
+        }
+        Opens::Takeover(address) => address,
     };
     let stream = match stream {
         Stream::Tcp(tcp) => match tcp.into_inner().into_std() {
@@ -372,6 +432,16 @@ fn unavailable() -> Reply {
     closing(reply)
 }
 
+/// Its address or network has had enough for now; it is to come back in `wait` milliseconds.
+fn too_many(core: &Core, wait: u64) -> Reply {
+    core.shared.counters.crowded();
+    core.count(|tally| tally.refused(Refused::Crowded));
+    let mut reply =
+        plain(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address; try again later\n");
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1_000)));
+    closing(reply)
+}
+
 /// The request's body was not read to its end, so the HTTP connection cannot go on.
 fn closing(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -392,7 +462,7 @@ fn preflight(asked: &HeaderMap) -> Reply {
 
 fn allow_origin(verdict: &Verdict, headers: &mut HeaderMap) {
     match verdict {
-        Verdict::Allowed(origin) => {
+        Verdict::Allowed(origin) | Verdict::Own(origin) => {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }

@@ -5,9 +5,13 @@
 //! | [`stream`] | a TCP or TLS stream that a reader and the core's turn share |
 //! | [`http`] | what an HTTP request on a port asks for |
 //! | [`origin`] | which browsers may ask |
+//! | [`address`] | where a request comes from |
+//! | [`crowd`] | how much one address may have |
 //! | [`websocket`] | reading a WebSocket |
 //! | [`polling`] | serving polling requests, and the change from polling to WebSocket |
 
+pub(crate) mod address;
+pub(crate) mod crowd;
 pub(crate) mod http;
 pub(crate) mod origin;
 pub(crate) mod polling;

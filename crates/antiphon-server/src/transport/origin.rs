@@ -3,6 +3,8 @@
 //! Checked on both transports before any session exists (CORS does not cover WebSocket). Without an Origin it is no browser
 //! page, and the dialect's credential decides alone.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
 /// Who may ask, as a mount is configured.
@@ -10,13 +12,21 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 pub(crate) struct Origins {
     allowed: Vec<String>,
     any: bool,
+    hasher: RandomState,
 }
+
+/// The page that a session belongs to, so that no other page can use it. Of the server's own pages browsers do not always say
+/// that they are pages, so those are the same as none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page(u64);
 
 /// What a request's Origin came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// No browser page asks.
     NoOrigin,
+    /// A page of this very host, which may ask with credentials.
+    Own(HeaderValue),
     /// A page that may ask, with credentials.
     Allowed(HeaderValue),
     /// Any page may ask, without credentials.
@@ -30,7 +40,7 @@ impl Origins {
     pub(crate) fn new(list: &[String]) -> Self {
         let any = list.iter().any(|origin| origin == "*");
         let allowed = list.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect();
-        Self { allowed, any }
+        Self { allowed, any, hasher: RandomState::new() }
     }
 
     /// Judges a request by its headers.
@@ -42,10 +52,23 @@ impl Origins {
             return Verdict::Refused;
         }
         let text = text.to_ascii_lowercase();
-        if self.allowed.contains(&text) || is_same(&text, headers) {
+        if is_same(&text, headers) {
+            return Verdict::Own(origin.clone());
+        }
+        if self.allowed.contains(&text) {
             return Verdict::Allowed(origin.clone());
         }
         if self.any { Verdict::Anybody } else { Verdict::Refused }
+    }
+
+    /// The page that a request with these headers, judged like this, comes from.
+    pub(crate) fn page(&self, verdict: &Verdict, headers: &HeaderMap) -> Page {
+        match (verdict, headers.get(ORIGIN)) {
+            (Verdict::Allowed(_) | Verdict::Anybody | Verdict::Refused, Some(origin)) => {
+                Page(self.hasher.hash_one(origin.as_bytes().to_ascii_lowercase()))
+            }
+            _ => Page(0),
+        }
     }
 }
 
@@ -80,8 +103,30 @@ mod tests {
         assert_eq!(judge(&list, "h:1", Some("null")), Verdict::Refused);
         assert_eq!(judge(&list, "h:1", Some("")), Verdict::Refused);
         assert_eq!(judge(&list, "h:1", None), Verdict::NoOrigin);
-        assert_eq!(judge(&[], "h:1", Some("http://h:1")), yes("http://h:1"));
+        assert_eq!(
+            judge(&[], "h:1", Some("http://h:1")),
+            Verdict::Own(HeaderValue::from_static("http://h:1"))
+        );
         assert_eq!(judge(&["*"], "h:1", Some("http://x")), Verdict::Anybody);
         assert_eq!(judge(&["*"], "h:1", Some("null")), Verdict::Refused);
+    }
+
+    #[test]
+    fn t25_every_page_is_told_apart_from_every_other_but_the_own_one_from_none() {
+        let origins = Origins::new(&["https://a.example".into(), "*".into()]);
+        let page = |origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("h:1"));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            origins.page(&origins.judge(&headers), &headers)
+        };
+        assert_eq!(page(None), page(Some("http://h:1")));
+        assert_eq!(page(None), page(Some("https://H:1")));
+        assert_eq!(page(Some("https://a.example")), page(Some("https://A.example")));
+        assert_ne!(page(Some("https://a.example")), page(Some("https://b.example")));
+        assert_ne!(page(Some("https://a.example")), page(None));
+        assert_ne!(page(Some("https://b.example")), page(None));
     }
 }

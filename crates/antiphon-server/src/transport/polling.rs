@@ -5,6 +5,7 @@
 
 use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use antiphon_wire::engine::payload::{self, Item};
 use antiphon_wire::engine::{BadRequest, Transport};
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::cores::Core;
+use crate::mount::Mount;
 use crate::session::{Closing, Connection, Link};
+use crate::transport::origin::Page;
 use crate::transport::{Stream, websocket};
 use crate::wheel::Key;
 
@@ -21,6 +24,54 @@ use crate::wheel::Key;
 pub(crate) struct Address {
     pub(crate) core: u16,
     pub(crate) key: Key,
+}
+
+/// What is known of a session wherever its id is used.
+pub(crate) struct Known {
+    pub(crate) address: Address,
+    /// Where it was opened from.
+    pub(crate) page: Page,
+    /// Whether a CONNECT was accepted, so that messages may be of full size.
+    greeted: AtomicBool,
+    /// Whether a POST is under way. A client sends one at a time; more would hold memory for nothing.
+    posting: AtomicBool,
+}
+
+impl Known {
+    pub(crate) fn new(address: Address, page: Page) -> Self {
+        Self { address, page, greeted: AtomicBool::new(false), posting: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn greet(&self) {
+        self.greeted.store(true, Relaxed);
+    }
+}
+
+/// A POST that is under way, for as long as this is there. The next one may come before its answer is written out, but not
+/// before there is one.
+pub(crate) struct Posting<'a> {
+    mount: &'a Mount,
+    sid: String,
+    /// Bytes that it may bring.
+    pub(crate) most: usize,
+}
+
+impl<'a> Posting<'a> {
+    /// Nothing, if the session is gone or a POST for it is under way.
+    pub(crate) fn begin(mount: &'a Mount, sid: &str) -> Option<Self> {
+        let sessions = mount.sessions.pin();
+        let known = sessions.get(sid).filter(|known| !known.posting.swap(true, Relaxed))?;
+        let limits = if known.greeted.load(Relaxed) { &mount.limits } else { &mount.greeting };
+        Some(Self { mount, sid: sid.to_owned(), most: limits.payload })
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        if let Some(known) = self.mount.sessions.pin().get(&*self.sid) {
+            known.posting.store(false, Relaxed);
+        }
+    }
 }
 
 /// A request for a session.
@@ -89,7 +140,9 @@ pub(crate) fn handle(core: &Rc<Core>, request: Request) {
     match (request.what, connection) {
         (What::Get(reply), Some(connection)) => get(core, &connection, reply),
         (What::Post(body, reply), Some(connection)) => {
-            let _ = reply.send(post(core, &connection, &body));
+            if let Some((body, reply)) = connection.hold(body, reply) {
+                let _ = reply.send(post(core, &connection, &body));
+            }
         }
         (What::Process, Some(connection)) => {
             let core = core.clone();
@@ -137,7 +190,7 @@ fn post(core: &Rc<Core>, connection: &Rc<Connection>, body: &Bytes) -> Answer {
         return Answer::Bad(BadRequest::BadRequest);
     }
     core.count(|tally| tally.read_bytes(Transport::Polling, body.len()));
-    let decoded = payload::decode(body, &connection.mount.limits, &mut |item| match item {
+    let decoded = payload::decode(body, connection.limits(), &mut |item| match item {
         Item::Packet(packet) => {
             connection.receive(core, Transport::Polling, packet);
         }
@@ -148,6 +201,19 @@ fn post(core: &Rc<Core>, connection: &Rc<Connection>, body: &Bytes) -> Answer {
         return Answer::Bad(BadRequest::BadRequest);
     }
     Answer::Taken
+}
+
+/// Takes the POST that had to wait, if there is one. Whether what it brought is to be processed at once, because whoever sent it
+/// is gone and will not ask for it.
+pub(crate) fn take_held(core: &Rc<Core>, connection: &Rc<Connection>) -> bool {
+    let held = match &mut *connection.link() {
+        Link::Polling { held, .. } => held.take(),
+        Link::Websocket(_) | Link::Closed => None,
+    };
+    let Some((body, reply)) = held.map(|held| *held) else { return false };
+    let is_gone = reply.is_closed();
+    let _ = reply.send(post(core, connection, &body));
+    is_gone
 }
 
 /// Lets `stream` try to take over the session.

@@ -72,7 +72,7 @@ impl Reader {
     /// Takes in what was read. `false` when this WebSocket is done for.
     fn take(&self, decoder: &mut Decoder, input: &mut [u8]) -> bool {
         let mut goes_on = true;
-        let taken = decoder.feed(input, &self.connection.mount.limits, &mut |incoming| {
+        let taken = decoder.feed(input, self.connection.limits(), &mut |incoming| {
             if goes_on {
                 goes_on = self.incoming(incoming);
             }

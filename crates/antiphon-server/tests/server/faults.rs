@@ -19,16 +19,23 @@ use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
 use serde_json::json;
+use tokio::sync::{Notify, RwLock};
 
 use crate::support::client::Client;
-use crate::support::engine::{BOTH, Transport};
+use crate::support::engine::{BOTH, Packet, Transport};
+use crate::support::http::{Http, Request, ask};
 use crate::support::people::{ada, config, settle};
-use crate::support::server::Server;
+use crate::support::server::{Server, goes_on};
+use crate::support::soon;
 
 /// A store whose disk can be taken away.
 #[derive(Default)]
 struct Brittle {
     inner: MemoryStore,
+    /// Held for writing it keeps messages waiting.
+    gate: RwLock<()>,
+    /// Somebody has come to the gate.
+    bell: Notify,
     writes_fail: AtomicBool,
     reads_fail: AtomicBool,
 }
@@ -257,6 +264,8 @@ impl Workers for Brittle {
 #[async_trait]
 impl Conversations for Brittle {
     async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault> {
+        self.bell.notify_one();
+        let _passed = self.gate.read().await;
         self.write()?.append(message, committed).await
     }
     async fn history(
@@ -373,5 +382,109 @@ async fn an_answer_that_cannot_be_stored_is_an_error_for_the_room_and_the_questi
         (&json!("GENERATION_ERROR"), &json!("Failed to generate response"))
     );
     assert_eq!(client.event_named("chat:typing").await["isTyping"], json!(false));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t12_what_waits_behind_a_slow_store_is_limited_and_one_packet_more_ends_the_connection() {
+    const MOST: usize = 4_096;
+    let (server, store) = brittle_server().await;
+    for is_over in [false, true] {
+        let mut client = ada(&server, Transport::Polling).await;
+        let shut = store.gate.write().await;
+        client.emit("chat:message", HELLO).await;
+        soon("the message to be at the gate", store.bell.notified()).await;
+        // Acknowledgements of nothing: they wait like everything else, and cost nobody an allowance.
+        let quarter = vec!["430[]"; MOST / 4].join("\x1e");
+        for _ in 0..4 {
+            client.engine.send(&quarter).await;
+        }
+        if is_over {
+            client.engine.send("430[]").await;
+            assert!(matches!(client.engine.next().await, Packet::Over(_)));
+            assert_eq!(server.counters().malformed, 1);
+        }
+        drop(shut);
+        if !is_over {
+            let joined = client.ask("chat:join", r#"{"agentId":"luna"}"#).await;
+            assert_eq!(client.ack(joined).await, json!({"ok": true}));
+            assert_eq!(server.counters().malformed, 0);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn p10_a_post_waits_for_its_answer_while_as_much_as_one_message_may_have_waits_already() {
+    const PAYLOAD: usize = 100_000;
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let mut config = config();
+    config.listeners[0].mounts[0].max_payload = PAYLOAD;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+    let door = server.door();
+    let mut client = ada(&server, Transport::Polling).await;
+    let shut = store.gate.write().await;
+    client.emit("chat:message", HELLO).await;
+    soon("the message to be at the gate", store.bell.notified()).await;
+    let asked = |number: u32, length: usize| {
+        let padding = "x".repeat(length);
+        client
+            .engine
+            .post(format!("42{number}[\"chat:join\",{{\"agentId\":\"luna\",\"padding\":\"{padding}\"}}]"))
+    };
+    assert_eq!(ask(&door, &asked(11, PAYLOAD - 1_000)).await.seen(), (200, "ok"));
+    let mut waiting = Http::open(&door).await;
+    waiting.send(&asked(12, PAYLOAD - 1_000)).await;
+    let mut answer = std::pin::pin!(waiting.response());
+    for _ in 0..10 {
+        assert_eq!(ask(&door, &Request::get("/healthz")).await.status, 200);
+        assert!(!goes_on(answer.as_mut()).await, "there is no room");
+    }
+    drop(shut);
+    assert_eq!(answer.await.seen(), (200, "ok"));
+    for id in [11, 12] {
+        assert_eq!(client.ack(id).await, json!({"ok": true}));
+    }
+    assert_eq!(server.counters().malformed, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_post_that_waits_is_still_processed_when_whoever_sent_it_goes() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let mut config = config();
+    config.listeners[0].mounts[0].max_payload = 1_000;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+    let mut client = ada(&server, Transport::Polling).await;
+    let shut = store.gate.write().await;
+    client.emit("chat:message", HELLO).await;
+    soon("the message to be at the gate", store.bell.notified()).await;
+    let asked = |number: u32| {
+        let padding = "x".repeat(900);
+        client
+            .engine
+            .post(format!("42{number}[\"chat:join\",{{\"agentId\":\"luna\",\"padding\":\"{padding}\"}}]"))
+    };
+    assert_eq!(ask(&server.door(), &asked(11)).await.status, 200);
+    let mut gone = Http::open(&server.door()).await;
+    gone.send(&asked(12)).await;
+    let mut other = Http::open(&server.door()).await;
+    for _ in 0..3 {
+        assert_eq!(other.ask(&Request::get("/healthz")).await.status, 200);
+    }
+    drop(gone);
+    for _ in 0..3 {
+        assert_eq!(other.ask(&Request::get("/healthz")).await.status, 200);
+    }
+    drop(shut);
+    for id in [11, 12] {
+        assert_eq!(client.ack(id).await, json!({"ok": true}));
+    }
     server.stop().await;
 }

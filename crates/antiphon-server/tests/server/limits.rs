@@ -85,7 +85,11 @@ async fn what_waits_for_a_polling_session_below_the_limit_all_comes_in_one_answe
 
 #[tokio::test]
 async fn typing_is_dropped_when_there_is_no_room_and_the_session_lives() {
-    let server = server(|config| config.limits.outbox = 4_096).await;
+    let server = server(|config| {
+        config.limits.outbox = 4_096;
+        config.limits.events_per_second = 0;
+    })
+    .await;
     let mut slow = ada(&server, Transport::Polling).await;
     let id = slow.ask("chat:join", r#"{"agentId":"luna"}"#).await;
     assert_eq!(slow.ack(id).await, json!({"ok": true}));
@@ -350,5 +354,32 @@ async fn a_dialect_that_panics_while_it_renders_loses_that_event_and_nothing_els
     server.order(signal("plain", 3)).await;
     assert_eq!(client.event().await, ("signal".into(), json!(1)));
     assert_eq!(client.event().await, ("signal".into(), json!(3)));
+    server.stop().await;
+}
+
+// ---- sizes ----
+
+#[tokio::test]
+async fn p11_before_a_connect_a_message_may_be_as_long_as_a_credential_and_not_one_byte_longer() {
+    const MOST: usize = 32 * 1_024;
+    let server = server(|_| ()).await;
+    let connect = |length: usize| {
+        let (head, tail) = (r#"40{"token":""#, r#""}"#);
+        format!("{head}{}{tail}", "x".repeat(length - head.len() - tail.len()))
+    };
+    for transport in [Transport::Websocket, Transport::Polling, Transport::Upgraded] {
+        let mut engine = Engine::open(&server.door(), transport).await;
+        engine.send(&connect(MOST)).await;
+        assert!(engine.next_text().await.starts_with("44"), "it was read, and is nobody's");
+        engine.send(&connect(MOST + 1)).await;
+        let how = engine.over().await;
+        assert!(transport == Transport::Polling || how == "1009 a message over the payload limit", "{how}");
+
+        // Whoever is in may say more.
+        let mut client = ada(&server, transport).await;
+        let long = json!({"agentId": "luna", "padding": "x".repeat(10 * MOST)});
+        let joined = client.ask("chat:join", &long.to_string()).await;
+        assert_eq!(client.ack(joined).await, json!({"ok": true}));
+    }
     server.stop().await;
 }

@@ -1,22 +1,15 @@
 // How a test gets a real server: the built binary, on a directory of its own, as a process that can be stopped and killed.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { io } from "socket.io-client";
 
+import { BINARY, directory, freePort, run } from "./program.mjs";
+import { assertUnseen, secret } from "./secrets.mjs";
 import { within } from "./waiting.mjs";
-
-const run = promisify(execFile);
-
-/** The binary under test. */
-const BINARY = process.env.ANTIPHON ?? fileURLToPath(new URL("../../../../target/debug/antiphon", import.meta.url));
 
 /** How long a server may take to be ready, and to end after a signal, in milliseconds. */
 const START = 20_000;
@@ -36,6 +29,8 @@ const RESIDENTS = [
   { kind: "key", person: "cleo", key: "key-of-cleo" },
 ];
 
+for (const { kind, key } of RESIDENTS) if (kind === "key") secret(key);
+
 /** Where the configured server and the demo serve the chat API. */
 const PATH = "/api/socketio";
 
@@ -44,7 +39,10 @@ export class Server {
   #data;
   #process;
   #log = "";
+  #output = "";
   #clients = [];
+  /** What a backend shows to the HTTP API. */
+  serviceKey;
 
   constructor(data, serve) {
     this.#data = data;
@@ -54,14 +52,17 @@ export class Server {
   /** The demo, with the documents' keys, people and agents. Ends with the test. */
   static async demo(t) {
     const data = await directory(t);
-    return await new Server(data, ["--demo", "--data", data, "--any-port"]).#begin(t);
+    const server = new Server(data, ["--demo", "--data", data, "--any-port"]);
+    server.serviceKey = "your-service-key";
+    return await server.#begin(t);
   }
 
   /**
    * A server with the residents above, on a port that stays the same when it is started again. Its agents say at once what
-   * they are told, and it closes all connections at once when it stops. Ends with the test.
+   * they are told, and it closes all connections at once when it stops. `more` is put at the end of its configuration. Ends
+   * with the test.
    */
-  static async configured(t) {
+  static async configured(t, more = "") {
     const data = await directory(t);
     const config = join(data, "antiphon.toml");
     const store = join(data, "store");
@@ -74,6 +75,7 @@ drain = 0
 
 [[listener]]
 address = "127.0.0.1:${await freePort()}"
+api = true
 
 [[listener.mount]]
 path = "${PATH}"
@@ -85,17 +87,22 @@ address = "127.0.0.1:0"
 
 [limits]
 waiting_replies = 100000
+events_per_second = 0
 
 [model]
 kind = "echo"
 chunk_words = 1000
 chunk_delay = 0
+
+${more}
 `,
     );
     const people = join(data, "people.jsonl");
     await writeFile(people, RESIDENTS.map((line) => JSON.stringify(line)).join("\n"));
-    await run(BINARY, ["import", "--data", store, people]);
-    return await new Server(store, ["--config", config]).#begin(t);
+    await command(["import", "--data", store, people]);
+    const server = new Server(store, ["--config", config]);
+    server.serviceKey = secret(await command(["service-key", "create", "tests", "--data", store]));
+    return await server.#begin(t);
   }
 
   async #begin(t) {
@@ -103,6 +110,8 @@ chunk_delay = 0
       for (const client of this.#clients) client.disconnect();
       const alive = this.#process?.exitCode === null && this.#process?.signalCode === null;
       if (alive) await this.kill();
+      assertUnseen(this.#log, "standard error");
+      assertUnseen(this.#output, "standard output");
       assert.doesNotMatch(this.#log, /panicked|\bERROR\b|"level":"ERROR"/, "the server reported an error of its own");
     });
     await this.start();
@@ -112,22 +121,26 @@ chunk_delay = 0
   /** Starts the process (again); resolves when it serves, to the milliseconds that took. */
   async start() {
     const begun = performance.now();
-    const child = spawn(BINARY, this.#arguments, { stdio: ["ignore", "pipe", "pipe"] });
+    // At every level there is: whatever would print a secret has to show it here.
+    const env = { ...process.env, ANTIPHON_LOG: "trace" };
+    const child = spawn(BINARY, this.#arguments, { stdio: ["ignore", "pipe", "pipe"], env });
     this.#process = child;
     child.stderr.setEncoding("utf8").on("data", (text) => (this.#log += text));
     const ready = new Promise((resolve, reject) => {
       let text = "";
       child.stdout.setEncoding("utf8").on("data", (part) => {
+        this.#output += part;
         text += part;
         if (text.includes("\n")) resolve(JSON.parse(text));
       });
       child.once("error", reject);
       child.once("exit", (code, signal) => reject(new Error(`the server ended: ${code ?? signal}\n${this.#log}`)));
     });
-    const { mounts } = await within(START, ready, "the server to be ready");
+    const { mounts, admin } = await within(START, ready, "the server to be ready");
     const chat = mounts.find((mount) => mount.dialect === "chat");
     this.url = `http://${chat.address}`;
     this.path = chat.path;
+    this.admin = `http://${admin}`;
     return performance.now() - begun;
   }
 
@@ -159,16 +172,36 @@ chunk_delay = 0
 
   /** Opens a client of this server; `options` are those of `io()`. It is disconnected with the test. */
   client(options) {
+    if (typeof options?.auth?.token === "string") secret(options.auth.token);
     const client = io(this.url, { path: this.path, forceNew: true, ...options });
     this.#clients.push(client);
     return client;
   }
 
+  /**
+   * Asks the HTTP API as a backend does; resolves to `{ status, headers, body }`, with the body as text or, if it is JSON, as what
+   * it says.
+   */
+  async ask(method, path, body, headers = {}) {
+    const all = { Authorization: `Bearer ${this.serviceKey}`, "Content-Type": "application/json", ...headers };
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    const response = await fetch(this.url + path, { method, headers: all, body: sent });
+    const text = await response.text();
+    const isJson = /\bjson\b/.test(response.headers.get("Content-Type") ?? "");
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  }
+
+  /** Gives a person one more key: `{ id, secret }`. */
+  async newKey(person) {
+    const { status, body } = await this.ask("POST", "/v1/keys", { person });
+    assert.equal(status, 201, JSON.stringify(body));
+    return { id: body.key.id, secret: secret(body.secret) };
+  }
+
   /** What a person and an agent have said, oldest first. The server must be stopped. */
   async history(agent, person) {
     const asked = ["history", "--data", this.#data, "--agent", agent, "--person", person];
-    const { stdout } = await run(BINARY, asked, { maxBuffer: 1 << 30 });
-    return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    return (await command(asked)).split("\n").filter(Boolean).map((line) => JSON.parse(line));
   }
 
   /** What SQLite says of its file: `ok`, or what is wrong with it. The server must be stopped. */
@@ -179,24 +212,9 @@ chunk_delay = 0
   }
 }
 
-async function directory(t) {
-  const path = await mkdtemp(join(tmpdir(), "antiphon-"));
-  t.after(() => rm(path, { recursive: true, force: true }));
-  return path;
-}
-
-/**
- * A port that nobody listens on, below those that the system gives to outgoing connections: one of those could be taken by a
- * client that tries to come back while the server is away.
- */
-async function freePort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const probe = createServer();
-    const free = new Promise((resolve) => {
-      probe.once("error", () => resolve(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-    });
-    if (await free) return port;
-  }
+/** What a command of the program writes; it has to be content. */
+async function command(parameters) {
+  const { code, stdout, stderr } = await run(BINARY, parameters, { timeout: 120_000 });
+  assert.equal(code, 0, stderr);
+  return stdout.trim();
 }

@@ -30,27 +30,18 @@ export async function next(emitter, event) {
   }
 }
 
-/** Everything that a socket hears from now on, in order. */
-export class Heard {
-  /** `[event, ...arguments]` of each. */
-  events = [];
+/** Something that changes, and that a test can wait for. */
+export class Changing {
   #bells = new Set();
 
-  constructor(socket) {
-    socket.onAny((...event) => {
-      this.events.push(event);
-      for (const bell of this.#bells) bell();
-    });
+  /** Tells whoever waits to look again. */
+  changed() {
+    for (const bell of this.#bells) bell();
   }
 
-  /** The payloads of every `name` so far. */
-  all(name) {
-    return this.events.filter(([event]) => event === name).map(([, payload]) => payload);
-  }
-
-  /** Events of a conversation only, without what tells who is online. */
-  conversation() {
-    return this.events.filter(([name]) => name.startsWith("chat:") || name.startsWith("relation:"));
+  /** What an error shows when somebody has waited in vain. */
+  recent() {
+    return "";
   }
 
   /** Waits until `condition(this)` holds. */
@@ -64,11 +55,39 @@ export class Heard {
     try {
       await within(PATIENCE, rung, what);
     } catch (late) {
-      late.message += `; heard ${JSON.stringify(this.events.slice(-20))}`;
+      late.message += `; ${this.recent()}`;
       throw late;
     } finally {
       this.#bells.delete(bell);
     }
+  }
+}
+
+/** Everything that a socket hears from now on, in order. */
+export class Heard extends Changing {
+  /** `[event, ...arguments]` of each. */
+  events = [];
+
+  constructor(socket) {
+    super();
+    socket.onAny((...event) => {
+      this.events.push(event);
+      this.changed();
+    });
+  }
+
+  recent() {
+    return `heard ${JSON.stringify(this.events.slice(-20))}`;
+  }
+
+  /** The payloads of every `name` so far. */
+  all(name) {
+    return this.events.filter(([event]) => event === name).map(([, payload]) => payload);
+  }
+
+  /** Events of a conversation only, without what tells who is online. */
+  conversation() {
+    return this.events.filter(([name]) => name.startsWith("chat:") || name.startsWith("relation:"));
   }
 
   /** Waits for `count` events called `name`; returns their payloads. */

@@ -24,7 +24,7 @@ use crate::conversation::Message;
 use crate::event::{Envelope, Event};
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId, Timestamp};
 use crate::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, RecordingAudience};
-use crate::ports::{Agents, Bus, Conversations, Listener, People};
+use crate::ports::{Agents, Bus, Conversations, Listener, Mark, People};
 use crate::refusal::Refusal;
 use crate::topic::Topic;
 
@@ -91,7 +91,7 @@ impl Stage {
             Topic::Nodes,
             Topic::Dashboard,
         ] {
-            bus.listen(listener, &topic);
+            bus.listen(listener, &topic, Mark::NONE);
         }
         let ports = Ports {
             store: store.clone(),
@@ -252,7 +252,7 @@ pub(crate) fn short(event: &Event) -> String {
 struct Ear(mpsc::UnboundedSender<Arc<Envelope>>);
 
 impl Listener for Ear {
-    fn deliver(&self, envelope: &Arc<Envelope>) {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
         // The stage may be gone while answers still end.
         let _ = self.0.send(Arc::clone(envelope));
     }

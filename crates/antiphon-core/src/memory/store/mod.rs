@@ -11,6 +11,7 @@ mod people;
 mod requests;
 mod revocations;
 mod tasks;
+mod webhooks;
 mod workers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -59,6 +60,7 @@ struct Contents {
     said: HashMap<RequestKey, conversations::Said>,
     tasks: tasks::TaskList,
     workers: BTreeMap<AgentId, Worker>,
+    desk: webhooks::Desk,
 }
 
 impl Contents {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_core::actor::{Principal, Proof, Session};
+use antiphon_core::actor::{Holder, Principal, Proof, Session};
 use antiphon_core::agents::Agent;
 use antiphon_core::ports::{
     Agents, Begun, KEYS_KEPT, Logins, RequestKey, Requests, Revocation, Revocations, Revoked, Upkeep,
@@ -195,17 +195,13 @@ async fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_it_has() 
     for (secret, owner) in keys {
         let owner = PersonId::parse(owner).unwrap();
         // The same name that the key would have if it came today: so it can be imported once more.
-        let expected =
-            crate::auth::keys::record(secret, antiphon_core::actor::Holder::Person(owner), Timestamp(9));
+        let expected = crate::auth::keys::record(secret, Holder::Person(owner), Timestamp(9));
         assert_eq!(store.key(&expected.hash).await.unwrap().as_ref(), Some(&expected));
         store.put_key(&expected).await.unwrap();
     }
     assert_eq!(store.keys(None, 10).await.unwrap().len(), keys.len());
-    let stray = crate::auth::keys::record(
-        "stray",
-        antiphon_core::actor::Holder::Person(PersonId::parse("nobody").unwrap()),
-        Timestamp(0),
-    );
+    let stray =
+        crate::auth::keys::record("stray", Holder::Person(PersonId::parse("nobody").unwrap()), Timestamp(0));
     assert!(store.put_key(&stray).await.is_err(), "references are still looked at");
     drop(store);
     assert_eq!(open(directory.path(), patient()).keys(None, 10).await.unwrap().len(), keys.len());

@@ -16,6 +16,8 @@ pub(crate) struct Client {
     events: VecDeque<Event>,
     acks: HashMap<u64, Value>,
     asked: u64,
+    /// Whether the server has sent it out of the namespace.
+    pub(crate) is_out: bool,
 }
 
 impl Client {
@@ -37,7 +39,7 @@ impl Client {
             return Err(serde_json::from_str(error).expect("an object"));
         }
         assert!(answer.starts_with(r#"40{"sid":""#), "{answer}");
-        Ok(Self { engine, events: VecDeque::new(), acks: HashMap::new(), asked: 0 })
+        Ok(Self { engine, events: VecDeque::new(), acks: HashMap::new(), asked: 0, is_out: false })
     }
 
     /// Says `event` with `args`, JSON values between commas, possibly none.
@@ -106,6 +108,7 @@ impl Client {
     async fn take(&mut self) -> Option<String> {
         match self.engine.next().await {
             Packet::Text(text) => {
+                assert!(!self.is_out, "nothing follows a DISCONNECT: {text}");
                 if let Some(event) = text.strip_prefix("42") {
                     let mut args: Vec<Value> = serde_json::from_str(event).expect("an array");
                     let argument = if args.len() > 1 { args.swap_remove(1) } else { Value::Null };
@@ -115,6 +118,8 @@ impl Client {
                     let mut args: Vec<Value> = serde_json::from_str(args).expect("an array");
                     let argument = args.drain(..).next().unwrap_or_default();
                     self.acks.insert(id.parse().expect("a number"), argument);
+                } else if text == "41" && !self.is_out {
+                    self.is_out = true;
                 } else {
                     panic!("neither event nor acknowledgement: {text}");
                 }

@@ -38,6 +38,11 @@ impl Request {
             .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
+    /// With this body.
+    pub(crate) fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
     /// With one more header; one of the same name gives way.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -159,6 +164,13 @@ impl Http {
     /// The stream, when something other than HTTP follows, with what came early.
     pub(crate) fn into_stream(self) -> (Box<dyn Io>, Vec<u8>) {
         (self.stream, self.buffer)
+    }
+
+    /// Sends and waits for the answer; nothing if the connection ends instead.
+    pub(crate) async fn try_ask(mut self, request: &Request) -> Option<Response> {
+        self.send(request).await;
+        let any = !self.buffer.is_empty() || self.read().await;
+        if any { Some(self.response().await) } else { None }
     }
 
     /// Reads more; `false` at the end of the stream, however it ends.

@@ -9,6 +9,7 @@
 //! | [`engine`] | an Engine.IO session over either transport |
 //! | [`client`] | a Socket.IO client over such a session |
 //! | [`dialect`] | a dialect that does what no API does, to see what becomes of the rest |
+//! | [`receiver`] | a receiver of webhooks that verifies what it gets |
 //! | [`people`] | who lives in the tests of the chat API |
 //! | [`scrape`] | a page of metrics, and what it says |
 //! | [`canary`] | planted secrets, and whether one of them shows |
@@ -24,6 +25,7 @@ pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod people;
 pub(crate) mod process;
+pub(crate) mod receiver;
 pub(crate) mod scrape;
 pub(crate) mod server;
 pub(crate) mod websocket;

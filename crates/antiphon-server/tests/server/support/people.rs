@@ -22,8 +22,10 @@ use super::server::Server;
 pub(crate) fn config() -> Config {
     let mount = Mount::new("/api/socketio", "chat");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut config =
-        Config { listeners: vec![Listener { address, tls: None, mounts: vec![mount] }], ..Config::default() };
+    let mut config = Config {
+        listeners: vec![Listener { address, tls: None, api: false, mounts: vec![mount] }],
+        ..Config::default()
+    };
     config.server.cores = 1;
     config.model = Settings { kind: Kind::Echo, chunk_words: 3, chunk_delay: Duration::ZERO };
     config

@@ -8,7 +8,9 @@ use antiphon_core::actor::{Actor, Caller, Plan, Principal};
 use antiphon_core::app::App;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Dialect;
+use antiphon_core::topic::Topic;
 use antiphon_server::config::Config;
+use antiphon_server::webhooks::Webhooks;
 use antiphon_server::wiring::{self, Extras, Running};
 use antiphon_server::{Reading, conformance};
 
@@ -83,6 +85,19 @@ impl Server {
 
     pub(crate) fn app(&self) -> &Arc<App> {
         self.running().app()
+    }
+
+    pub(crate) async fn disconnect(&self, principal: &Principal) -> usize {
+        self.running().disconnect(principal).await
+    }
+
+    pub(crate) async fn listeners(&self, topic: &Topic) -> usize {
+        self.running().listeners(topic).await
+    }
+
+    /// The webhooks, which must be configured.
+    pub(crate) fn webhooks(&self) -> &Arc<Webhooks> {
+        self.running().webhooks().expect("webhooks are configured")
     }
 
     pub(crate) fn counters(&self) -> Reading {

@@ -1,0 +1,220 @@
+//! `POST /v1/commands`: any command of the core, alone or many in a row.
+
+use std::future::ready;
+
+use antiphon_core::command::Outcome;
+use axum::extract::State as Extracted;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::State;
+use super::body::parse;
+use super::caller::Backend;
+use super::conversations::MessageView;
+use super::idempotency::{self, Answer};
+use super::orders::{self, Commands, Read};
+use super::perform::{Errand, perform, perform_all};
+use super::problem::{Problem, ProblemView};
+use super::route::Route;
+use super::work::{TaskView, WorkerView};
+
+pub(super) fn routes() -> Vec<Route> {
+    let description = "A command is an object that names itself in `command`; `as` names the person as whom it is done, \
+        who must exist, and without it the service itself does it. A list of up to 50 is done in order, and each is answered \
+        whatever became of those before it; each counts against the rate limit. A message in a request with an \
+        `Idempotency-Key` is stored once, however often the request is sent.";
+    let route = Route::post("command", "/v1/commands", command)
+        .says("Commands", "Do one command, or many in a row", description)
+        .for_backends()
+        .idempotent()
+        .takes::<Commands>(json!(orders::examples().next()))
+        .gives(StatusCode::OK, "What came of it; for a list, of each in its order.", &Done::example())
+        .refuses(StatusCode::NOT_FOUND, "There is no such person or agent, or it is not theirs.")
+        .refuses(
+            StatusCode::CONFLICT,
+            "The key was used for another request, or the same one is being worked on.",
+        );
+    vec![route]
+}
+
+/// What came of a request: of one command, or of each in a list.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = CommandAnswer)]
+enum Done {
+    /// Of one command.
+    One(OutcomeView),
+    /// Of each command of a list, in its order.
+    Many {
+        /// As many as there were commands.
+        results: Vec<Part>,
+    },
+}
+
+/// What came of one command of a list.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = CommandResult)]
+enum Part {
+    /// It was done, with this outcome.
+    Done(OutcomeView),
+    /// It was refused, and nothing of it was stored.
+    Refused(ProblemView),
+}
+
+/// What came of a command that was done.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+#[schema(as = Outcome)]
+pub(super) enum OutcomeView {
+    /// There is nothing more to say.
+    Done,
+    /// The message is durable.
+    Posted(Posted),
+    /// Messages, oldest first.
+    History {
+        /// The messages.
+        messages: Vec<MessageView>,
+    },
+
+    /// A task as it is now.
+    Task {
+        /// The task.
+        task: Box<TaskView>,
+        /// Whether it was like that before the command.
+        repeated: bool,
+    },
+    /// No task waits that the agent is capable of.
+    NoTask,
+    /// Tasks, oldest first.
+    Tasks {
+        /// The tasks.
+        tasks: Vec<TaskView>,
+    },
+    /// An agent at work as it is now.
+    Worker {
+        /// The agent.
+        worker: Box<WorkerView>,
+    },
+    /// Agents at work, in the order of ids.
+    Workers {
+        /// The agents.
+        workers: Vec<WorkerView>,
+    },
+}
+
+/// A message that is durable.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Posted {
+    /// Its id.
+    pub(super) id: String,
+    /// Its conversation.
+    pub(super) conversation: String,
+    /// Its position there: 1, 2, 3 …
+    pub(super) seq: u64,
+    /// Whether it was there already, from an earlier try under the same name.
+    pub(super) duplicate: bool,
+}
+
+impl Posted {
+    /// For the document.
+    pub(super) fn example() -> Self {
+        Self {
+            id: "0b54a5d2-3c7e-4d55-9d0a-6c7b5a1f8a34".into(),
+            conversation: "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11".into(),
+            seq: 7,
+            duplicate: false,
+        }
+    }
+}
+
+impl Done {
+    fn example() -> Self {
+        Self::One(OutcomeView::Posted(Posted::example()))
+    }
+}
+
+impl From<Outcome> for OutcomeView {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Posted { id, conversation, seq, duplicate } => Self::Posted(Posted {
+                id: id.to_string(),
+                conversation: conversation.to_string(),
+                seq,
+                duplicate,
+            }),
+            Outcome::History(messages) => {
+                Self::History { messages: messages.into_iter().map(MessageView::from).collect() }
+            }
+
+            Outcome::Task { task, repeated } => {
+                Self::Task { task: Box::new(TaskView::from(*task)), repeated }
+            }
+            Outcome::NoTask => Self::NoTask,
+            Outcome::Tasks(tasks) => Self::Tasks { tasks: tasks.into_iter().map(TaskView::from).collect() },
+            Outcome::Worker(worker) => Self::Worker { worker: Box::new(WorkerView::from(*worker)) },
+            Outcome::Workers(workers) => {
+                Self::Workers { workers: workers.into_iter().map(WorkerView::from).collect() }
+            }
+        }
+    }
+}
+
+async fn command(
+    Extracted(state): Extracted<State>,
+    backend: Backend,
+    errand: Errand,
+) -> Result<Response, Problem> {
+    let body: Box<RawValue> = parse(&errand.text)?;
+    if body.get().starts_with('[') {
+        return many(&state, backend, errand, body.get()).await;
+    }
+    let Read { order, key } = orders::read(body.get(), state.shared.now())?;
+    let mut ticket = errand.ticket(&backend);
+    match (&ticket.key, key) {
+        (Some(header), Some(body)) if *header != body => {
+            return Err(Problem::invalid("`idempotencyKey` and the header Idempotency-Key differ."));
+        }
+        (None, Some(key)) => {
+            idempotency::check(&key)?;
+            ticket.key = Some(key);
+        }
+        _ => {}
+    }
+    let answer = |_, outcome| ready(Answer::json(StatusCode::OK, &Done::One(OutcomeView::from(outcome))));
+    Ok(perform(&state, backend, ticket, order, answer).await)
+}
+
+async fn many(state: &State, backend: Backend, errand: Errand, list: &str) -> Result<Response, Problem> {
+    let list: Vec<Box<RawValue>> = parse(list.as_bytes())?;
+    let most = state.settings.max_batch;
+    if list.is_empty() || list.len() > most {
+        return Err(Problem::invalid(format!("A list has 1 to {most} commands.")));
+    }
+    // The first is counted already.
+    let others = u32::try_from(list.len() - 1).unwrap_or(u32::MAX);
+    state.pace.count(backend.name(), others)?;
+    let mut orders = Vec::with_capacity(list.len());
+    for (index, object) in list.iter().enumerate() {
+        let read = orders::read(object.get(), state.shared.now());
+        let Read { order, key } = read.map_err(|problem| problem.at(&format!("[{index}]")))?;
+        if key.is_some() {
+            return Err(Problem::invalid("A list has one key for all: the header Idempotency-Key."));
+        }
+        orders.push(order);
+    }
+    let ticket = errand.ticket(&backend);
+    let answer = |results: Vec<Result<Outcome, Problem>>| {
+        let part = |result| match result {
+            Ok(outcome) => Part::Done(OutcomeView::from(outcome)),
+            Err(problem) => Part::Refused(Problem::view(&problem)),
+        };
+        Answer::json(StatusCode::OK, &Done::Many { results: results.into_iter().map(part).collect() })
+    };
+    Ok(perform_all(state, backend, ticket, orders, answer).await)
+}

@@ -1,0 +1,175 @@
+//! The HTTP API for backends: `/v1/…`, `/openapi.json` and `/docs`, on every listener that says `api = true`.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`commands`] | any command of the core, alone or many in a row |
+//! | [`people`], [`conversations`], [`agents`], [`topics`], [`keys`], [`login`], [`status`], [`tail`] | the readable routes |
+//! | [`orders`] | what a command looks like as JSON: the one translation into the core's commands |
+//! | [`perform`], [`idempotency`] | how commands are done; how a request that is sent again has one effect |
+//! | [`route`], [`document`], [`page`] | what a route is, and what both descriptions say about it |
+//! | [`caller`], [`pace`] | who asks, and how often |
+//! | [`body`], [`problem`], [`moment`] | what is sent, what a refusal looks like, how a moment is written |
+//! | [`settings`] | what can be configured |
+//!
+//! Everything is decided by the core: nothing here has a rule of its own about who may do what.
+
+mod agents;
+mod body;
+mod caller;
+mod commands;
+mod conversations;
+mod document;
+mod idempotency;
+mod keys;
+mod login;
+mod moment;
+mod orders;
+mod pace;
+mod page;
+mod people;
+mod perform;
+mod problem;
+mod route;
+mod settings;
+mod status;
+mod tail;
+mod topics;
+mod work;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use antiphon_core::refusal::Refusal;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State as Extracted;
+use axum::response::{Html, IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+pub use self::settings::Settings;
+
+use self::caller::Client;
+use self::idempotency::Underway;
+use self::pace::Paces;
+use self::problem::Problem;
+use self::route::Route;
+use self::tail::queue::Tails;
+use crate::pace::Pace;
+use crate::shared::Shared;
+use crate::transport::crowd::Place;
+
+/// What every route has at hand.
+type State = Arc<Office>;
+
+/// What all requests share.
+struct Office {
+    shared: Arc<Shared>,
+    settings: Settings,
+    /// Per backend.
+    pace: Paces<String>,
+    /// Per address, for those who log in.
+    logins: Paces<Place>,
+    underway: Underway,
+    tails: Tails,
+    document: Bytes,
+    page: Bytes,
+}
+
+/// The HTTP API. Clones are the same API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    router: Router,
+    shared: Arc<Shared>,
+}
+
+impl Api {
+    /// An API over what all cores share.
+    pub(crate) fn new(shared: Arc<Shared>, settings: &Settings) -> Self {
+        let routes = routes();
+        // Text, numbers, and maps with text for keys.
+        let document = serde_json::to_value(document::describe(&routes)).expect("a document is plain JSON");
+        // A list that is allowed must find room at some time.
+        let largest = u32::try_from(settings.max_batch).unwrap_or(u32::MAX);
+        let office = Office {
+            pace: Paces::new(Pace::new(settings.commands_per_second, settings.commands_burst.max(largest))),
+            logins: Paces::new(Pace::per_minute(settings.logins_per_minute)),
+            underway: Underway::default(),
+            tails: Tails::new(settings.max_tails, settings.tail_queue),
+            page: page::render(&document).into(),
+            document: document.to_string().into(),
+            settings: settings.clone(),
+            shared: shared.clone(),
+        };
+        Self { router: route::router(routes, Arc::new(office)), shared }
+    }
+
+    /// Whether `path` is one of its own.
+    pub(crate) fn serves(path: &str) -> bool {
+        path == "/v1" || path.starts_with("/v1/") || path == "/openapi.json" || path == "/docs"
+    }
+
+    /// Answers a request that came over a connection from `peer`.
+    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+        let client = self.shared.crowd.client(peer, request.headers());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Client(client));
+        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => {
+                self.shared.counters.panicked();
+                Problem::from(Refusal::internal()).into_response()
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+/// Every route, in no particular order.
+fn routes() -> Vec<Route> {
+    [
+        commands::routes(),
+        people::routes(),
+        conversations::routes(),
+        agents::routes(),
+        topics::routes(),
+        keys::routes(),
+        login::routes(),
+        status::routes(),
+        tail::routes(),
+        descriptions(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn descriptions() -> Vec<Route> {
+    let group = "Document";
+    vec![
+        Route::get("document", "/openapi.json", document)
+            .says(group, "Read this description as OpenAPI 3.1", "For tools. Needs no key.")
+            .gives_text("application/json", "The description.", "{\"openapi\":\"3.1.0\"}"),
+        Route::get("page", "/docs", page)
+            .says(group, "Read this description as a page", "For people. Needs no key.")
+            .gives_text("text/html", "The page.", "<!doctype html>"),
+    ]
+}
+
+async fn document(Extracted(state): Extracted<State>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], state.document.clone()).into_response()
+}
+
+async fn page(Extracted(state): Extracted<State>) -> Response {
+    (StatusCode::OK, [(CONTENT_SECURITY_POLICY, page::POLICY)], Html(state.page.clone())).into_response()
+}

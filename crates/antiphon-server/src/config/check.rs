@@ -1,0 +1,135 @@
+//! Which settings cannot work, alone or together, beyond what their types say.
+
+use super::nearest::nearest;
+use super::tree::Step;
+use super::{Config, Mount, Problem};
+use crate::{models, webhooks};
+
+/// A setting that cannot work.
+pub(super) struct Wrong {
+    /// The key that is to be changed.
+    pub(super) at: Vec<Step>,
+    /// What is wrong with it, understandable without its place.
+    pub(super) text: String,
+}
+
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        Self { origin: None, text: wrong.text }
+    }
+}
+
+/// Everything that cannot work in `config`.
+pub(super) fn problems(config: &Config) -> Vec<Wrong> {
+    let mut found = Vec::new();
+    if config.listeners.is_empty() {
+        let text = "there is no [[listener]]: nothing would be served".into();
+        found.push(Wrong { at: vec![Step::Key("listener".into())], text });
+    }
+    for (listener, mount, settings) in mounts(config) {
+        let others = &config.listeners[listener].mounts[..mount];
+        check_mount(settings, others, |key, text| {
+            found.push(Wrong { at: in_mount(listener, mount, key), text });
+        });
+    }
+    part(&mut found, "model", models::build(&config.model));
+    part(&mut found, "admin", config.admin.check());
+    part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
+    found
+}
+
+/// What else cannot work where a server is configured for real: a test may bring dialects of its own, and the demo may use the
+/// secrets that everybody knows.
+pub(super) fn problems_for_real(config: &Config) -> Vec<Wrong> {
+    let known: Vec<_> = antiphon_dialects::dialects().iter().map(|dialect| dialect.name()).collect();
+    let mut found = Vec::new();
+    for (listener, mount, settings) in mounts(config) {
+        for name in settings.dialects.iter().filter(|name| !known.contains(&name.as_str())) {
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean {meant:?}?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            let text = format!("there is no dialect {name:?}; {hint}");
+            found.push(Wrong { at: in_mount(listener, mount, "dialects"), text });
+        }
+    }
+    part(&mut found, "auth", config.auth.check(false));
+    found
+}
+
+/// All mounts, with the positions of their listener and their own.
+fn mounts(config: &Config) -> impl Iterator<Item = (usize, usize, &Mount)> {
+    config.listeners.iter().enumerate().flat_map(|(position, listener)| {
+        listener.mounts.iter().enumerate().map(move |(mount, settings)| (position, mount, settings))
+    })
+}
+
+/// The path of a mount's key.
+fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
+    let name = |name: &str| Step::Key(name.to_owned());
+    vec![name("listener"), Step::Index(listener), name("mount"), Step::Index(mount), name(key)]
+}
+
+/// What a part says about its own table.
+fn part<T, E: std::fmt::Display>(found: &mut Vec<Wrong>, key: &str, answer: Result<T, E>) {
+    if let Err(error) = answer {
+        found.push(Wrong { at: vec![Step::Key(key.into())], text: format!("{error:#}") });
+    }
+}
+
+fn check_mount(mount: &Mount, others: &[Mount], mut wrong: impl FnMut(&str, String)) {
+    let path = mount.path.trim_end_matches('/');
+    if !path.starts_with('/') || path.contains(['?', '#']) {
+        wrong("path", format!("the path {:?} must start with a slash and hold no query", mount.path));
+    } else if others.iter().any(|other| other.path.trim_end_matches('/') == path) {
+        wrong("path", format!("two mounts of one listener share the path {path}"));
+    }
+    if mount.dialects.is_empty() {
+        wrong("dialects", format!("the mount {path} names no dialects"));
+    }
+    for (key, value) in [("ping_interval", mount.ping_interval), ("ping_timeout", mount.ping_timeout)] {
+        if value < 100 {
+            wrong(key, format!("{key} is in milliseconds, at least 100"));
+        }
+    }
+    if !(1_000..=100_000_000).contains(&mount.max_payload) {
+        wrong("max_payload", "max_payload lies between 1000 and 100000000 bytes".into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Listener;
+    use super::*;
+
+    fn problems_of(change: impl FnOnce(&mut Listener)) -> Vec<String> {
+        let mut config = Config { listeners: Config::documented(), ..Config::default() };
+        change(&mut config.listeners[0]);
+        problems(&config).into_iter().map(|wrong| wrong.text).collect()
+    }
+
+    #[test]
+    fn two_mounts_cannot_share_a_path() {
+        let problems = problems_of(|listener| listener.mounts.push(Mount::new("/api/socketio/", "chat")));
+        assert_eq!(problems, ["two mounts of one listener share the path /api/socketio"]);
+    }
+
+    #[test]
+    fn numbers_have_bounds_that_belong_to_them() {
+        for (ping, payload, expected) in
+            [(100, 1_000, 0), (100, 100_000_000, 0), (99, 1_000, 2), (100, 999, 1), (100, 100_000_001, 1)]
+        {
+            let problems = problems_of(|listener| {
+                let mount = &mut listener.mounts[0];
+                (mount.ping_interval, mount.ping_timeout, mount.max_payload) = (ping, ping, payload);
+            });
+            assert_eq!(problems.len(), expected, "{ping} {payload}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_config_without_listeners_is_refused() {
+        let error = Config::default().check().unwrap_err().to_string();
+        assert_eq!(error, "there is no [[listener]]: nothing would be served");
+    }
+}

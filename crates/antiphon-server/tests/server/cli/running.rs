@@ -1,0 +1,95 @@
+//! Commands that ask a server that runs, over its HTTP API.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::{Operator, Process};
+
+/// A listener on a free port that also serves the HTTP API; data in `data`.
+const FILE: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\napi = true\n[[listener.mount]]\npath = \"/a\"\ndialects = [\"chat\"]\n";
+
+/// A server that runs, with Ada in it, and an operator who has its service key.
+fn running() -> (Operator, Process) {
+    let operator = Operator::new();
+    operator.write("antiphon.toml", FILE);
+    operator.ask(&["user", "add", "ada", "--data", "data"]);
+    let key = operator.ask(&["service-key", "create", "operator", "--data", "data"]);
+    let server = operator.serve(&[]);
+    let url = format!("http://{}", server.address);
+    (operator.with("ANTIPHON_URL", &url).with("ANTIPHON_SERVICE_KEY", key.trim_end()), server)
+}
+
+#[test]
+fn people_and_keys_are_kept_as_in_a_stopped_server() {
+    let (operator, _server) = running();
+    assert_eq!(
+        operator.ask(&["user", "add", "bob", "--plan", "pro", "--role", "viewer"]),
+        "bob has the plan pro\n"
+    );
+    let listed = operator.ask(&["user", "list"]);
+    assert!(listed.lines().count() == 3 && listed.contains("bob  pro   viewer"), "{listed}");
+    let done = operator.run_with(&["user", "password", "bob"], "a long sentence\n");
+    assert_eq!((done.status, &*done.stdout), (0, "bob has a new password\n"), "{}", done.stderr);
+
+    let key = operator.ask(&["key", "create", "bob", "--dialect", "chat", "--expires-in", "1h"]);
+    let id = &key[..12];
+    let listed = operator.ask(&["key", "list", "--person", "bob"]);
+    assert!(listed.contains(id) && listed.contains("good until"), "{listed}");
+    assert!(operator.ask(&["service-key", "list"]).contains("operator"));
+    assert_eq!(operator.ask(&["key", "revoke", id]), format!("{id} is revoked\n"));
+    assert!(operator.ask(&["key", "list", "--person", "bob"]).contains("revoked"));
+}
+
+#[test]
+fn what_the_server_refuses_is_told_in_its_words() {
+    let (operator, _server) = running();
+    assert!(
+        operator.fail(&["key", "create", "nobody"]).contains("the server refused: There is no such person.")
+    );
+    assert!(operator.fail(&["key", "revoke", "cda_00000000"]).contains("There is no such key."));
+    assert!(operator.fail(&["publish", "planet:earth", "tick", "1"]).contains("The kinds of topics are"));
+    assert!(operator.fail(&["publish", "everyone", "tick", "no json"]).contains("the value is not JSON"));
+    let operator = operator.with("ANTIPHON_SERVICE_KEY", "svc_wrong");
+    assert!(
+        operator.fail(&["user", "list"]).contains("Is ANTIPHON_SERVICE_KEY a service key of this server?")
+    );
+}
+
+#[test]
+fn a_server_that_is_gone_is_told_with_what_to_do() {
+    let (operator, server) = running();
+    drop(server);
+    let said = operator.fail(&["user", "list"]);
+    assert!(said.contains("no answer from http://127.0.0.1:") && said.contains("use --data DIR"), "{said}");
+}
+
+#[test]
+fn a_tail_shows_what_is_published_while_it_runs() {
+    let (operator, _server) = running();
+    let mut tail = operator.command(&["tail", "--topic", "named:prices"]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(tail.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("watching"));
+    operator.ask(&["publish", "named:others", "tick", "1"]);
+    assert_eq!(operator.ask(&["publish", "named:prices", "tick", "{\"coins\":[1,2]}"]), "0 received it\n");
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.ends_with("named:prices  Signal  name=tick value={\"coins\":[1,2]}"), "{line}");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
+fn a_notice_reaches_those_who_are_there_and_the_command_says_how_many() {
+    let (operator, _server) = running();
+    assert_eq!(operator.ask(&["notice", "ada", "Hello", "Nobody is here."]), "0 received it\n");
+    assert!(operator.fail(&["notice", "nobody", "Hello", "x"]).contains("There is no such person."));
+    let json: Vec<Value> = operator
+        .ask(&["user", "list", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(json[0]["id"], "ada");
+}
