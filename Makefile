@@ -110,5 +110,6 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS each (600); needs a nightly tool
 	done
 
 .PHONY: drills
-drills: debug-binary $(MODULES) ## kill the server ROUNDS times (100) under load and look for lost or doubled messages
+drills: debug-binary $(MODULES) ## kill the server ROUNDS times (100) under load and look for lost or doubled messages and tokens
 	cd $(FOREIGN)/js && ROUNDS=$(DRILL_ROUNDS) node --test --test-reporter=spec kill.test.mjs
+	ROUNDS=$(DRILL_ROUNDS) cargo test --locked -p antiphon-server --test wallet -- --nocapture

@@ -39,6 +39,10 @@ pub enum Action {
     Notify,
     /// Publish a named value.
     Relay,
+    /// Use a person's wallet: open it, pay in, take out, claim a reward.
+    Trade,
+    /// Have tokens appear in a person's wallet, on one's own word.
+    Credit,
 
     /// Want tasks done, give them to agents, cancel them.
     Order,
@@ -136,8 +140,8 @@ impl<'a> Place<'a> {
 /// Whether `actor` may do `action` in `place`.
 pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusal> {
     use Action::{
-        Alert, Appear, Change, Control, Create, Enlist, Listen, Notify, Order, Post, Read, Relay, Speak,
-        Type, Work,
+        Alert, Appear, Change, Control, Create, Credit, Enlist, Listen, Notify, Order, Post, Read, Relay,
+        Speak, Trade, Type, Work,
     };
     use Standing::{Backend, Guest, Owner, Stranger};
 
@@ -154,6 +158,8 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
         (Topic::Conversation(_), Type) => standing == Owner,
         (Topic::Conversation(_), Speak) => standing == Backend { there: true },
         (Topic::Named(_), Listen) => matches!(standing, Backend { .. }),
+        (Topic::Person(_), Read | Trade) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Credit) => matches!(standing, Backend { .. }),
 
         (Topic::Dashboard, Listen | Read | Order | Alert)
         | (Topic::Task(_), Listen | Read | Order)
@@ -167,7 +173,7 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
     }
     Err(match (standing, action, place.topic) {
         (Guest, ..) => Refusal::forbidden(),
-        (Owner | Stranger, Speak | Notify | Relay, _) => {
+        (Owner | Stranger, Speak | Notify | Relay | Credit, _) => {
             Refusal::new(Code::Forbidden, "Only a backend or the operator of this server may do that.")
         }
         (Backend { .. }, Type | Appear, _) => {
@@ -235,16 +241,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::Action::{
-        Alert, Appear, Change, Control, Create, Enlist, Listen, Notify, Order, Post, Read, Relay, Speak,
-        Type, Work,
+        Alert, Appear, Change, Control, Create, Credit, Enlist, Listen, Notify, Order, Post, Read, Relay,
+        Speak, Trade, Type, Work,
     };
     use super::*;
     use crate::actor::Plan;
     use crate::ids::{AgentId, ConversationId, TaskId, Timestamp};
 
-    const ACTIONS: [Action; 15] = [
-        Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Order, Work, Control, Enlist,
-        Alert,
+    const ACTIONS: [Action; 17] = [
+        Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit, Order, Work,
+        Control, Enlist, Alert,
     ];
 
     fn person(name: &str) -> PersonId {
@@ -311,8 +317,20 @@ mod tests {
         let table: [Row<'_>; 14] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
             (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
-            (Topic::Person(person("ada")), Some("ada"), &[Listen, Appear], &[Listen, Notify, Relay], none),
-            (Topic::Person(person("bob")), Some("bob"), none, &[Listen, Notify, Relay], none),
+            (
+                Topic::Person(person("ada")),
+                Some("ada"),
+                &[Listen, Appear, Read, Trade],
+                &[Listen, Notify, Relay, Read, Trade, Credit],
+                none,
+            ),
+            (
+                Topic::Person(person("bob")),
+                Some("bob"),
+                none,
+                &[Listen, Notify, Relay, Read, Trade, Credit],
+                none,
+            ),
             (
                 Topic::Agent(agent_of("ada").id),
                 Some("ada"),
@@ -449,6 +467,8 @@ mod tests {
             may(actor, action, Place::of(topic)).map_err(|refusal| refusal.code)
         };
         assert_eq!(code(&ada, Notify, &bobs), Err(Code::Forbidden));
+        assert_eq!(code(&ada, Credit, &Topic::Person(person("ada"))), Err(Code::Forbidden));
+        assert_eq!(code(&ada, Trade, &bobs), Err(Code::NotFound));
         assert_eq!(code(&ada, Relay, &Topic::Everyone), Err(Code::Forbidden));
         assert_eq!(code(&ada, Listen, &bobs), Err(Code::NotFound));
         assert_eq!(code(&ada, Listen, &Topic::Nodes), Err(Code::NotFound));

@@ -73,7 +73,7 @@ pub struct ApiKey {
     pub hash: SecretHash,
     /// Whom it speaks for.
     pub holder: Holder,
-    /// The dialects that it opens, by name; `None` is all of them.
+    /// The dialects that it opens, by name; `None` is all of them for a person, and none for a backend or the operator.
     pub dialects: Option<Vec<String>>,
     /// Name of the plan that counts instead of the person's own.
     pub plan: Option<String>,

@@ -52,7 +52,7 @@ pub struct AgentChange {
     pub visibility: Option<String>,
 }
 
-/// How an agent feels about a person. Every value lies in 0 … 1.
+/// How an agent feels about a person. Every feeling lies in 0 … 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Relation {
     /// Shown to the person.
@@ -65,12 +65,15 @@ pub struct Relation {
     pub love: f64,
     /// Kept to itself.
     pub curiosity: f64,
+    /// How often the person has said something to it.
+    #[serde(default)]
+    pub meetings: u32,
 }
 
 impl Default for Relation {
     /// How an agent meets somebody new.
     fn default() -> Self {
-        Self { trust: 0.5, affinity: 0.5, respect: 0.5, love: 0.0, curiosity: 0.0 }
+        Self { trust: 0.5, affinity: 0.5, respect: 0.5, love: 0.0, curiosity: 0.0, meetings: 0 }
     }
 }
 
@@ -90,7 +93,7 @@ pub struct RelationDelta {
 }
 
 impl Relation {
-    /// This relation after `delta`, each value kept within 0 … 1.
+    /// This relation after one more message, which moves it by `delta`; each feeling is kept within 0 … 1.
     #[must_use]
     pub fn moved(self, delta: RelationDelta) -> Self {
         let add = |value: f64, by: f64| (value + by).clamp(0.0, 1.0);
@@ -100,6 +103,7 @@ impl Relation {
             respect: add(self.respect, delta.respect),
             love: add(self.love, delta.love),
             curiosity: add(self.curiosity, delta.curiosity),
+            meetings: self.meetings.saturating_add(1),
         }
     }
 }
@@ -280,9 +284,10 @@ mod tests {
         #[test]
         fn no_talk_moves_a_relation_out_of_its_range(sentences in sentences()) {
             let mut relation = Relation::default();
-            for sentence in sentences {
+            for (meetings, sentence) in (1..).zip(sentences) {
                 relation = relation.moved(feelings(&sentence));
-                let Relation { trust, affinity, respect, love, curiosity } = relation;
+                let Relation { trust, affinity, respect, love, curiosity, .. } = relation;
+                prop_assert_eq!(relation.meetings, meetings);
                 for value in [trust, affinity, respect, love, curiosity] {
                     prop_assert!((0.0..=1.0).contains(&value), "{relation:?} after {sentence:?}");
                 }

@@ -2,7 +2,7 @@
 //!
 //! A post reserves its place first, so that a message is never stored that nobody would answer. Every reserved place ends in
 //! exactly one [`ReplyFinished`](Event::ReplyFinished) or [`ReplyFailed`](Event::ReplyFailed), whatever the model, the store
-//! or a shutdown do, unless its message was not stored at all. Places of one conversation form a queue, and one task works
+//! or a shutdown do, unless its message was not stored at all; and what was paid for an answer that failed is given back. Places of one conversation form a queue, and one task works
 //! on it as long as it is not empty; the task is gone when the queue is.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,25 +18,29 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::field::Empty;
 use tracing::span::Id;
 use tracing::{Instrument as _, Span};
 
 use crate::agents::{Agent, Relation};
-use crate::app::{Ports, Settings, explain, lock};
+use crate::app::{Ports, Settings, explain, lock, wallet};
 use crate::conversation::{Message, Party, tokens};
 use crate::event::{Chunk, Event, Reply};
 use crate::ids::{ConversationId, MessageId};
-use crate::ports::{Appended, NewMessage, Prompt};
+use crate::ports::{Appended, Charge, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
+use crate::wallet::Entry;
 
 /// The target of spans, which the log leaves to a collector of traces.
 const SPANS: &str = "antiphon::span";
 
 /// How long answers may take to notice that they were cut off.
 const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// When a refund that the store did not take is tried again.
+const OWED_AGAIN: Duration = Duration::from_secs(5);
 
 /// When somebody whose post found no place may try again, in milliseconds.
 const RETRY_AFTER: u64 = 1_000;
@@ -52,6 +56,11 @@ pub(crate) struct Assistant {
     cut_off: AtomicBool,
     finished: AtomicU64,
     failed: AtomicU64,
+    /// Messages that were paid for and whose answer has failed, until they are refunded. There are no more of them than posts
+    /// since the store last worked; a process that dies before leaves them to [`App::recover`](crate::app::App::recover).
+    owed: Mutex<VecDeque<MessageId>>,
+    /// Told whenever one is added.
+    owing: Notify,
 }
 
 /// How many answers there are, and were.
@@ -93,6 +102,8 @@ pub(crate) struct Question {
     pub(crate) message: Message,
     /// How the agent felt after this message.
     pub(crate) relation: Relation,
+    /// Whether it cost something.
+    pub(crate) paid: bool,
 }
 
 struct Job {
@@ -118,6 +129,8 @@ impl Assistant {
             cut_off: AtomicBool::new(false),
             finished: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            owed: Mutex::default(),
+            owing: Notify::new(),
         }
     }
 
@@ -163,6 +176,36 @@ impl Assistant {
             tracing::warn!("answers were still under way after they had been cut off");
         }
         false
+    }
+
+    /// Gives back what was paid for answers that failed, as soon as they do, for ever. While the store fails it is asked
+    /// again every [`OWED_AGAIN`].
+    pub(crate) async fn keep_refunding(&self) {
+        loop {
+            if self.refund_owed().await {
+                self.owing.notified().await;
+            } else {
+                sleep(OWED_AGAIN).await;
+            }
+        }
+    }
+
+    /// Gives back what is owed now; whether nothing is owed any more.
+    pub(crate) async fn refund_owed(&self) -> bool {
+        loop {
+            // Left in its place until it is settled: whoever stops waiting for this loses nothing, and asking twice refunds once.
+            let Some(message) = lock(&self.owed).front().copied() else { return true };
+            if let Err(fault) = wallet::refund(&self.ports, message).await {
+                let waiting = lock(&self.owed).len();
+                tracing::error!(
+                    fault = explain(&fault),
+                    waiting,
+                    "a failed answer could not be refunded yet"
+                );
+                return false;
+            }
+            lock(&self.owed).retain(|owed| *owed != message);
+        }
     }
 
     async fn quiet(&self) {
@@ -213,7 +256,7 @@ impl Assistant {
 
     /// Lets the model speak, passes its pieces on, and stores what they make. `ending` says how it ended.
     async fn generate(&self, question: Question, ending: Ending) -> Result<(), Fault> {
-        let Question { agent, message, relation } = question;
+        let Question { agent, message, relation, .. } = question;
         let asked = message.text.clone();
         let history = self.history(message).await?;
         let text = self.listen(Prompt { agent, relation, history }, &ending.reply).await?;
@@ -233,13 +276,15 @@ impl Assistant {
             quota: None,
             moves: None,
             once: None,
+            charge: ending.paid.map(Charge::Keep),
         };
-        let committed = Box::new(move |message: &Message, relation: &Relation| {
+        let committed = Box::new(move |message: &Message, relation: &Relation, _: Option<&Entry>| {
             ending.finished(message, *relation, tokens)
         });
         match self.ports.store.append(message, committed).await? {
             Appended::Stored { .. } => Ok(()),
             Appended::OverQuota { .. } => Err(Fault::new("the store counted an answer against a quota")),
+            Appended::Unpaid(_) => Err(Fault::new("the store charged for an answer")),
             Appended::Repeated { .. } | Appended::Reused => {
                 Err(Fault::new("the store found an answer stored before, though it has no key"))
             }
@@ -339,7 +384,7 @@ impl Place {
     pub(crate) fn answer(self, question: Question) {
         let assistant = Arc::clone(&self.assistant);
         let (conversation, runtime) = (self.conversation, self.runtime.clone());
-        let ending = Ending::of(&question.message, Arc::clone(&assistant));
+        let ending = Ending::of(&question, Arc::clone(&assistant));
         // It follows from the command and is not part of it: that one ends long before.
         let span = tracing::info_span!(
             target: SPANS, parent: None, "answer", conversation = %conversation.0, reply = %ending.reply.id.0, end = Empty,
@@ -423,11 +468,14 @@ impl Drop for Worker {
 struct Ending {
     assistant: Arc<Assistant>,
     reply: Reply,
+    /// The message it answers, if that one cost something.
+    paid: Option<MessageId>,
     told: bool,
 }
 
 impl Ending {
-    fn of(message: &Message, assistant: Arc<Assistant>) -> Self {
+    fn of(question: &Question, assistant: Arc<Assistant>) -> Self {
+        let message = &question.message;
         let reply = Reply {
             id: MessageId::random(),
             conversation: message.conversation,
@@ -435,7 +483,8 @@ impl Ending {
             person: message.person.clone(),
             at: message.at,
         };
-        Self { assistant, reply, told: false }
+        let paid = question.paid.then_some(message.id);
+        Self { assistant, reply, paid, told: false }
     }
 
     fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
@@ -452,6 +501,10 @@ impl Drop for Ending {
             self.assistant.failed.fetch_add(1, Relaxed);
             let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
             self.assistant.publish(&self.reply, Event::ReplyFailed(reply));
+            if let Some(message) = self.paid {
+                lock(&self.assistant.owed).push_back(message);
+                self.assistant.owing.notify_one();
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::presence::Status;
 use crate::refusal::Refusal;
 use crate::tasks::{NewTask, Step, Task};
 use crate::topic::Topic;
+use crate::wallet::{Balance, Entry};
 use crate::workers::{AgentStatus, Control, Duties, Worker};
 
 /// An order to the core.
@@ -47,6 +48,8 @@ pub enum Command {
         text: String,
         /// Makes it safe to ask again: see [`Once`].
         once: Option<Once>,
+        /// What it costs in tokens, taken from the person's wallet and given back if no answer comes. `None` and 0 are free.
+        price: Option<u64>,
     },
     /// Have `agent` say `text` to `person` without being asked. Backends and operators only.
     Speak {
@@ -132,6 +135,58 @@ pub enum Command {
         name: Arc<str>,
         /// The value, as JSON that the core does not look into.
         value: Arc<RawValue>,
+    },
+    /// Give somebody new their welcome present, once in their life.
+    OpenWallet {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Add tokens for a payment. A backend's word counts; for a person the [`Chain`](crate::ports::Chain) is asked.
+    Deposit {
+        /// Who the payload says is asking.
+        person: Claim,
+        /// What the payment is called where it was made, such as the hash of a transaction; each counts once. See
+        /// [`reference`](crate::wallet::reference).
+        reference: String,
+        /// How many tokens.
+        amount: u64,
+    },
+    /// Take tokens out.
+    Withdraw {
+        /// Who the payload says is asking.
+        person: Claim,
+        /// How many tokens.
+        amount: u64,
+        /// Makes it safe to ask again, for good.
+        once: Option<Once>,
+    },
+    /// Get the reward of the day (UTC), once each day.
+    ClaimReward {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Give a person tokens. Backends and operators only.
+    Grant {
+        /// Whom.
+        person: PersonId,
+        /// How many tokens.
+        amount: u64,
+        /// Makes it safe to ask again, for good.
+        once: Option<Once>,
+    },
+    /// Read how many tokens the person has.
+    ReadBalance {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Read where the person's tokens came from and went, oldest first.
+    ReadLedger {
+        /// Who the payload says is asking.
+        person: Claim,
+        /// Only entries with a greater position; 0 reads from the start.
+        after: u64,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
     },
 
     /// Want a task done.
@@ -272,6 +327,13 @@ impl Command {
             Self::ReadHistory { .. } => "ReadHistory",
             Self::SendNotice { .. } => "SendNotice",
             Self::Signal { .. } => "Signal",
+            Self::OpenWallet { .. } => "OpenWallet",
+            Self::Deposit { .. } => "Deposit",
+            Self::Withdraw { .. } => "Withdraw",
+            Self::ClaimReward { .. } => "ClaimReward",
+            Self::Grant { .. } => "Grant",
+            Self::ReadBalance { .. } => "ReadBalance",
+            Self::ReadLedger { .. } => "ReadLedger",
 
             Self::CreateTask { .. } => "CreateTask",
             Self::ChangeTask { step, .. } => step.name(),
@@ -309,6 +371,26 @@ pub enum Outcome {
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+    /// The tokens have moved.
+    Booked {
+        /// How.
+        entry: Entry,
+        /// Whether that was earlier, and nothing moved now.
+        duplicate: bool,
+    },
+    /// The day's reward is there.
+    Rewarded {
+        /// How.
+        entry: Entry,
+        /// How much of it is for the days before; 0 for a duplicate.
+        bonus: u64,
+        /// Whether it was given earlier that day, and nothing moved now.
+        duplicate: bool,
+    },
+    /// How many tokens the person has.
+    Balance(Balance),
+    /// Entries of a ledger, oldest first.
+    Ledger(Vec<Entry>),
 
     /// A task as it is now.
     Task {

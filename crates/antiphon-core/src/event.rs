@@ -16,6 +16,7 @@ use crate::ports::Revocation;
 use crate::presence::Status;
 use crate::tasks::{Task, TaskUpdate};
 use crate::topic::Topic;
+use crate::wallet::Entry;
 use crate::workers::{AgentStatus, Cause};
 
 /// An event on its way: what, where to, and who need not hear it.
@@ -128,6 +129,9 @@ pub enum Event {
     Signal(Signal),
     /// Credentials are dead from now on, for the nodes; no client hears it.
     Revoked(Revocation),
+    /// A person has more tokens or fewer, as this entry of their ledger says. Goes to the person alone, in the order of
+    /// positions.
+    BalanceChanged(Entry),
 
     /// Somebody wants a task done.
     TaskCreated(Box<Task>),

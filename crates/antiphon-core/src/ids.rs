@@ -160,6 +160,24 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// The calendar month in UTC, as usage is counted: `year × 12 + (month − 1)`.
     pub fn month(self) -> i32 {
+        let (year, month, _) = self.civil();
+        i32::try_from(year * 12 + month).unwrap_or(i32::MAX)
+    }
+
+    /// The day in UTC, as a ledger names it: `2026-03-01`.
+    pub fn date(self) -> String {
+        let (year, month, day) = self.civil();
+        format!("{year:04}-{:02}-{day:02}", month + 1)
+    }
+
+    /// When that day began.
+    #[must_use]
+    pub fn midnight(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(86_400_000)))
+    }
+
+    /// Year, month from 0, day from 1, in UTC.
+    fn civil(self) -> (i64, i64, i64) {
         // Civil-from-days (proleptic Gregorian), era of 400 years starting on 1 March.
         let days = self.0.div_euclid(86_400_000) + 719_468;
         let era = days.div_euclid(146_097);
@@ -170,7 +188,7 @@ impl Timestamp {
         let shifted = (5 * day_of_year + 2) / 153;
         let month = if shifted < 10 { shifted + 2 } else { shifted - 10 };
         let year = year_of_era + era * 400 + i64::from(month <= 1);
-        i32::try_from(year * 12 + month).unwrap_or(i32::MAX)
+        (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
     }
 }
 
@@ -212,5 +230,18 @@ mod tests {
         assert_eq!(Timestamp(1_709_251_200_000).month(), month(2024, 3));
         assert_eq!(Timestamp(1_798_761_599_999).month(), month(2026, 12));
         assert_eq!(Timestamp(1_798_761_600_000).month(), month(2027, 1));
+    }
+
+    #[test]
+    fn days_are_named_and_begin_in_utc() {
+        assert_eq!(Timestamp(0).date(), "1970-01-01");
+        assert_eq!(Timestamp(-1).date(), "1969-12-31");
+        assert_eq!(Timestamp(1_709_164_800_000).date(), "2024-02-29");
+        assert_eq!(Timestamp(1_709_251_199_999).date(), "2024-02-29");
+        assert_eq!(Timestamp(1_709_251_200_000).date(), "2024-03-01");
+        assert_eq!(Timestamp(1_798_761_599_999).date(), "2026-12-31");
+        assert_eq!(Timestamp(1_709_251_199_999).midnight(), Timestamp(1_709_164_800_000));
+        assert_eq!(Timestamp(1_709_164_800_000).midnight(), Timestamp(1_709_164_800_000));
+        assert_eq!(Timestamp(-1).midnight(), Timestamp(-86_400_000));
     }
 }

@@ -1,15 +1,18 @@
 //! What the core needs from the world.
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
-//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`] and [`work`].
+//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], for tokens in [`wallets`],
+//! and for tasks in [`work`].
 
 pub mod store;
+pub mod wallets;
 pub mod work;
 
 pub use store::{
     Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
     RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
+pub use wallets::{Booked, Chain, Charge, OnBooked, Verdict, Wallets};
 
 pub use work::{ReturnCommitted, Stepped, TaskCommitted, TaskFilter, Tasks, WorkerCommitted, Workers};
 

@@ -41,6 +41,11 @@ pub enum Code {
     },
     /// Something here failed; nothing was done.
     Internal,
+    /// The person has too few tokens for it.
+    Insufficient {
+        /// How many they have.
+        balance: u64,
+    },
 }
 
 impl Code {
@@ -58,6 +63,7 @@ impl Code {
             Self::Conflict => "conflict",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal => "internal",
+            Self::Insufficient { .. } => "insufficient",
         }
     }
 }

@@ -15,7 +15,7 @@ use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::command::{Command, Once, Outcome};
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{AgentId, ConnectionId, ConversationId, MessageId, PersonId, Timestamp};
-use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore};
+use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, NoChain};
 use antiphon_core::notices::{Notice, NoticeKind};
 use antiphon_core::ports::{
     Agents as _, Answer, Audience, Bus as _, Listener, Mark, Model, People as _, Prompt, Revocation, Revoked,
@@ -63,6 +63,11 @@ enum What {
     Revoke,
     Toil(usize),
     Rest,
+    Deposit,
+    Withdraw,
+    Claim,
+    Grant,
+    Ledger,
 }
 
 proptest! {
@@ -87,6 +92,7 @@ fn the_rules_let_people_hear_what_is_theirs() {
         does(1, What::Post { once: false }),
         Step { named: 0, ..does(6, What::Speak { once: true }) },
         does(0, What::Rename),
+        does(0, What::Claim),
         Step { named: 0, ..does(6, What::Notify) },
         does(0, What::Rest),
         does(1, What::Delete),
@@ -94,7 +100,7 @@ fn the_rules_let_people_hear_what_is_theirs() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime with nothing but timers needs no resources");
     let heard = runtime.block_on(play(&[0, 1], &steps));
-    assert!(heard >= 15, "only {heard} deliveries: what nobody hears proves nothing");
+    assert!(heard >= 17, "only {heard} deliveries: what nobody hears proves nothing");
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -116,6 +122,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Revoke),
         4 => (0..9_usize).prop_map(What::Toil),
         2 => Just(What::Rest),
+        1 => Just(What::Deposit),
+        1 => Just(What::Withdraw),
+        2 => Just(What::Claim),
+        2 => Just(What::Grant),
+        1 => Just(What::Ledger),
     ];
     let named = prop_oneof![2 => Just(None), 1 => (0..=PEOPLE.len()).prop_map(Some)];
     (0..CONNECTIONS, 0..AGENTS.len(), named, what).prop_map(|(connection, agent, named, what)| {
@@ -197,6 +208,7 @@ impl World {
             model: Arc::new(Parrot),
             clock: Arc::new(ManualClock::at(Timestamp(1_772_366_400_000))),
             audience: hub.clone(),
+            chain: Arc::new(NoChain),
         };
         let world = Self { app: App::new(ports, Settings::default()), hub };
         for connection in 0..CONNECTIONS {
@@ -235,6 +247,14 @@ impl World {
             (Ok(_), Command::DeleteAgent { agent }) => {
                 hub.owners.remove(&agent);
             }
+            (Ok(Outcome::Ledger(entries)), _) => {
+                let strangers = entries.iter().any(|entry| match &caller.actor.principal {
+                    Principal::Person(reader) => entry.person != *reader,
+                    Principal::Service(_) | Principal::Operator => false,
+                    Principal::Guest => true,
+                });
+                assert!(!strangers, "{step:?} read {entries:?}");
+            }
             (Ok(Outcome::History(messages)), _) => {
                 let strangers = messages.iter().any(|message| match &caller.actor.principal {
                     Principal::Person(reader) => message.person != *reader,
@@ -263,9 +283,13 @@ impl World {
         Some(match step.what {
             What::Join => Command::JoinConversation { agent: id, person: claim },
             What::Leave => Command::LeaveConversation { agent: id, person: claim },
-            What::Post { once: wanted } => {
-                Command::PostMessage { agent: id, person: claim, text: "hola".into(), once: once(wanted) }
-            }
+            What::Post { once: wanted } => Command::PostMessage {
+                agent: id,
+                person: claim,
+                text: "hola".into(),
+                once: once(wanted),
+                price: wanted.then_some(1),
+            },
             What::Speak { once: wanted } => {
                 Command::Speak { agent: id, person: somebody, text: "hola".into(), once: once(wanted) }
             }
@@ -308,6 +332,11 @@ impl World {
                 self.app.revoke(revocation).await.unwrap();
                 return None;
             }
+            What::Deposit => Command::Deposit { person: claim, reference: "0xab".into(), amount: 1 },
+            What::Withdraw => Command::Withdraw { person: claim, amount: 1, once: None },
+            What::Claim => Command::ClaimReward { person: claim },
+            What::Grant => Command::Grant { person: somebody, amount: 1, once: None },
+            What::Ledger => Command::ReadLedger { person: claim, after: 0, limit: 100 },
             What::Toil(0) => Command::Watch { topic: Topic::Dashboard },
             What::Toil(1) => Command::Watch { topic: Topic::Agent(id) },
             What::Toil(2) => {
@@ -425,6 +454,13 @@ impl State {
             | Command::UnwatchAgent { .. }
             | Command::SetTyping { .. }
             | Command::SetPresence { .. } => true,
+            // What touches nothing but the own wallet. A deposit needs somebody who looks the payment up.
+            Command::OpenWallet { .. }
+            | Command::Withdraw { .. }
+            | Command::ClaimReward { .. }
+            | Command::ReadBalance { .. }
+            | Command::ReadLedger { .. } => true,
+            Command::Deposit { .. } | Command::Grant { .. } => false,
         }
     }
 
@@ -465,6 +501,7 @@ fn named_in(event: &Event) -> Option<&PersonId> {
         Event::MessagePosted(message) | Event::ReplyFinished { message, .. } => Some(&message.person),
         Event::RelationChanged { person, .. } | Event::TypingChanged { person, .. } => Some(person),
         Event::ReplyStarted(reply) | Event::ReplyFailed(reply) => Some(&reply.person),
+        Event::BalanceChanged(entry) => Some(&entry.person),
         _ => None,
     }
 }

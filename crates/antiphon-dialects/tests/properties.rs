@@ -200,6 +200,7 @@ fn code() -> impl Strategy<Value = Code> {
         Just(Code::Conflict),
         any::<u64>().prop_map(|retry_after| Code::Unavailable { retry_after }),
         Just(Code::Internal),
+        any::<u64>().prop_map(|balance| Code::Insufficient { balance }),
     ]
 }
 
@@ -249,6 +250,7 @@ fn relation() -> impl Strategy<Value = Relation> {
         respect,
         love,
         curiosity,
+        meetings: 7,
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
-use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, SystemClock};
+use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
 use antiphon_core::ports::{Clock, Model, Store};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Webhooks as WebhookStore;
@@ -128,11 +128,16 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         model,
         clock,
         audience: Arc::new(Hub::new(mailboxes.clone())),
+        chain: Arc::new(NoChain),
     };
     let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
     let app = App::new(ports, settings);
     let outbound = Arc::new(Outbound::new(config.outbound.clone()));
     let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
+    let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
+    if refunded > 0 {
+        tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
+    }
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);

@@ -8,6 +8,7 @@
 //! | `conversation` | join, leave, read |
 //! | `posting` | post, speak |
 //! | `agents` | watch, create, change, delete |
+//! | `wallet` | open, deposit, withdraw, claim, grant, read |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
 //! | `tasks` | create, assign, claim, report on, cancel and read tasks |
@@ -22,6 +23,7 @@ pub(crate) mod stage;
 mod tasks;
 mod typing;
 mod typists;
+pub(crate) mod wallet;
 mod workers;
 
 use std::error::Error;
@@ -41,7 +43,7 @@ use crate::command::{Command, Outcome};
 use crate::event::{Envelope, Event, Signal};
 use crate::ids::{ConnectionId, PersonId, Timestamp};
 use crate::notices::Notice;
-use crate::ports::{Audience, Bus, Clock, Leases, Model, Revocation, Store};
+use crate::ports::{Audience, Bus, Chain, Clock, Leases, Model, Revocation, Store};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
 
@@ -62,6 +64,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Seats connections.
     pub audience: Arc<dyn Audience>,
+    /// Says whether payments were made.
+    pub chain: Arc<dyn Chain>,
 }
 
 impl Ports {
@@ -88,6 +92,8 @@ pub struct Settings {
     pub waiting_replies: usize,
     /// Name of this node, different on every node; the prefix of its lease holders.
     pub node: String,
+    /// How many tokens one gets, and when.
+    pub wallet: crate::wallet::Settings,
     /// How long an agent at work may be silent until it counts as gone.
     pub heartbeat: Duration,
 }
@@ -102,6 +108,7 @@ impl Default for Settings {
             longest_reply: 256 * 1024,
             waiting_replies: 16,
             node: "local".into(),
+            wallet: crate::wallet::Settings::default(),
             heartbeat: Duration::from_secs(30),
         }
     }
@@ -167,8 +174,8 @@ impl App {
                 self.join_conversation(caller, &agent, &person).await
             }
             Command::LeaveConversation { agent, person } => self.leave_conversation(caller, &agent, &person),
-            Command::PostMessage { agent, person, text, once } => {
-                self.post(caller, &agent, &person, text, once).await
+            Command::PostMessage { agent, person, text, once, price } => {
+                self.post(caller, &agent, &person, text, once, price).await
             }
             Command::Speak { agent, person, text, once } => {
                 self.speak(caller, &agent, person, text, once).await
@@ -190,6 +197,17 @@ impl App {
                 access::may(&caller.actor, Action::Relay, Place::of(&topic))?;
                 self.ports.publish(topic, Event::Signal(Signal { name, value }));
                 Ok(Outcome::Done)
+            }
+            Command::OpenWallet { person } => self.open_wallet(caller, &person).await,
+            Command::Deposit { person, reference, amount } => {
+                self.deposit(caller, &person, &reference, amount).await
+            }
+            Command::Withdraw { person, amount, once } => self.withdraw(caller, &person, amount, once).await,
+            Command::ClaimReward { person } => self.claim_reward(caller, &person).await,
+            Command::Grant { person, amount, once } => self.grant(caller, person, amount, once).await,
+            Command::ReadBalance { person } => self.read_balance(caller, &person).await,
+            Command::ReadLedger { person, after, limit } => {
+                self.read_ledger(caller, &person, after, limit).await
             }
 
             Command::CreateTask { task } => self.create_task(caller, *task).await,
@@ -236,14 +254,16 @@ impl App {
         Ok(position)
     }
 
-    /// Keeps this node's claims of presence alive, ends typing that nobody renewed, notices agents at work that have gone, and
-    /// has the store forget what has had its time, until `shutdown` says `true` or its sender is gone. One task for the whole node.
+    /// Keeps this node's claims of presence alive, ends typing that nobody renewed, gives back what was paid for answers that
+    /// failed, notices agents at work that have gone, and has the store forget what has had its time, until `shutdown` says
+    /// `true` or its sender is gone. One task for the whole node.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let work = async {
             tokio::join!(
                 self.keep_presence(),
                 self.expire_typing(),
                 self.keep_store_small(),
+                self.assistant.keep_refunding(),
                 self.watch_agents()
             )
         };
@@ -273,11 +293,14 @@ impl App {
         }
     }
 
-    /// Waits until no answer is under way or waiting; after `limit` the rest is cut off, and told to have failed.
+    /// Waits until no answer is under way or waiting; after `limit` the rest is cut off, and told to have failed. What was paid
+    /// for failed ones is given back before this returns.
     ///
     /// Returns whether all answers ended by themselves. Once it had to cut, the app answers nothing any more: call it last.
     pub async fn settle(&self, limit: Duration) -> bool {
-        self.assistant.settle(limit).await
+        let settled = self.assistant.settle(limit).await;
+        self.assistant.refund_owed().await;
+        settled
     }
 
     /// How many answers of agents there are, and were. Looks at every conversation that waits for one.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{App, Ports, Trouble};
+use super::{App, Ports, Trouble, wallet};
 use crate::access::{self, Action};
 use crate::actor::{Caller, Claim};
 use crate::agents::{Relation, feelings};
@@ -13,9 +13,10 @@ use crate::command::{Once, Outcome};
 use crate::conversation::{Message, Party, check_text};
 use crate::event::{Envelope, Event};
 use crate::ids::{AgentId, MessageId, PersonId};
-use crate::ports::{Appended, NewMessage, Quota, RequestKey};
+use crate::ports::{Appended, Charge, NewMessage, Quota, RequestKey};
 use crate::refusal::{Code, Refusal};
 use crate::topic::Topic;
+use crate::wallet::{Entry, check_amount};
 
 impl App {
     /// Ownership is looked at before the quota, because the quota is decided in the transaction that stores the message. It
@@ -28,9 +29,12 @@ impl App {
         claim: &Claim,
         text: String,
         once: Option<Once>,
+        price: Option<u64>,
     ) -> Result<Outcome, Trouble> {
         let person = access::identity(&caller.actor, claim)?;
         check_text(&text)?;
+        let price = price.filter(|price| *price > 0);
+        price.map_or(Ok(()), check_amount)?;
         let once = once.map(|once| key_of(caller, once)).transpose()?;
         let (agent, conversation) = self.converse(caller, Action::Post, agent, person).await?;
         let limit = self.plan_of(caller, person).await?.messages_per_month;
@@ -50,12 +54,15 @@ impl App {
             at,
             quota: Some(Quota { month: at.month(), limit }),
             once,
+            charge: price.map(Charge::Take),
         };
         let ports = Arc::clone(&self.ports);
         // The answer is asked for in here, not after `append` has returned: so answers come in the order of commits, and a
         // message that is stored is answered even if its sender is gone by now.
-        let committed = Box::new(move |message: &_, relation: &_| {
-            let question = Question { agent, message: Clone::clone(message), relation: *relation };
+        let committed = Box::new(move |message: &_, relation: &_, paid: Option<&Entry>| {
+            let question =
+                Question { agent, message: Clone::clone(message), relation: *relation, paid: paid.is_some() };
+            paid.into_iter().for_each(|entry| wallet::announce(&ports, entry));
             announce(&ports, &topic, &question);
             place.answer(question);
         });
@@ -85,9 +92,11 @@ impl App {
             quota: None,
             moves: None,
             once,
+            charge: None,
         };
         let ports = Arc::clone(&self.ports);
-        let committed = Box::new(move |message: &Message, _: &Relation| spoken(&ports, message));
+        let committed =
+            Box::new(move |message: &Message, _: &Relation, _: Option<&Entry>| spoken(&ports, message));
         posted(self.ports.store.append(message, committed).await?)
     }
 }
@@ -116,6 +125,7 @@ fn posted(appended: Appended) -> Result<Outcome, Trouble> {
             let why = format!("Monthly message limit reached ({limit})");
             Err(Refusal::new(Code::OverQuota { current, limit }, why).into())
         }
+        Appended::Unpaid(obstacle) => Err(wallet::refused(obstacle).into()),
     }
 }
 
@@ -205,6 +215,7 @@ mod tests {
             person: Claim::of(person("bob")),
             text: "hola".into(),
             once: None,
+            price: None,
         };
         let table = [
             (post_to("luna", ""), Code::Invalid),
@@ -273,8 +284,8 @@ mod tests {
     fn once(command: Command, name: &str) -> Command {
         let key = Some(Once { key: name.into() });
         match command {
-            Command::PostMessage { agent, person, text, .. } => {
-                Command::PostMessage { agent, person, text, once: key }
+            Command::PostMessage { agent, person, text, price, .. } => {
+                Command::PostMessage { agent, person, text, once: key, price }
             }
             Command::Speak { agent, person, text, .. } => Command::Speak { agent, person, text, once: key },
             other => panic!("{other:?} says nothing"),
@@ -361,6 +372,7 @@ mod tests {
             person: Claim::of(person(name)),
             text: text.into(),
             once: None,
+            price: None,
         };
         stage.app.handle(&shop, post_for("luna", "ada", "hola")).await.unwrap();
         stage.hears(&["posted hola", "relation", "started", "chunk 0 \"ok\"", "finished ok"]).await;

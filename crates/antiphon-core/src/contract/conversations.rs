@@ -63,7 +63,7 @@ async fn committed_is_called_once_before_the_answer(store: &dyn Store) {
         let calls = calls.take();
         assert_eq!(calls.len(), 1, "committed is called exactly once");
         let (message, relation) = calls[0].clone();
-        assert_eq!(answer, Appended::Stored { message, relation });
+        assert_eq!(answer, Appended::Stored { message, relation, paid: None });
     }
 }
 
@@ -178,12 +178,17 @@ async fn feelings_move_with_the_message_and_stay_within_bounds(store: &dyn Store
         assert_eq!(append(store, moving(Some(delta))).await.1, expected);
     }
     assert_eq!(
-        (expected.affinity, expected.respect, expected.love),
-        (1.0, 0.0, 1.0),
+        (expected.affinity, expected.respect, expected.love, expected.meetings),
+        (1.0, 0.0, 1.0, 40),
         "the bounds were reached"
     );
     assert_eq!(append(store, moving(None)).await.1, expected, "without a move the answer says how it is");
-    assert_eq!(append(store, moving(Some(no_move()))).await.1, expected);
+    expected.meetings += 1;
+    assert_eq!(
+        append(store, moving(Some(no_move()))).await.1,
+        expected,
+        "it is one more message all the same"
+    );
 
     let ada = person("ada").id;
     assert_eq!(store.relation(&agent("luna"), &ada).await.unwrap(), expected);
@@ -294,7 +299,7 @@ pub(super) struct Calls(Arc<Mutex<Vec<(Message, Relation)>>>);
 impl Calls {
     pub(super) fn committed(&self) -> Committed {
         let calls = Arc::clone(&self.0);
-        Box::new(move |message, relation| calls.lock().unwrap().push((message.clone(), *relation)))
+        Box::new(move |message, relation, _| calls.lock().unwrap().push((message.clone(), *relation)))
     }
 
     pub(super) fn take(&self) -> Vec<(Message, Relation)> {
@@ -303,8 +308,8 @@ impl Calls {
 }
 
 pub(super) async fn append(store: &dyn Store, new: NewMessage) -> (Message, Relation) {
-    match store.append(new, Box::new(|_, _| ())).await.unwrap() {
-        Appended::Stored { message, relation } => (message, relation),
+    match store.append(new, Box::new(|_, _, _| ())).await.unwrap() {
+        Appended::Stored { message, relation, .. } => (message, relation),
         over => panic!("{over:?} where nothing is used up"),
     }
 }
@@ -330,6 +335,7 @@ pub(super) fn message(agent_id: &str, person_id: &str) -> NewMessage {
         quota: None,
         moves: None,
         once: None,
+        charge: None,
     }
 }
 

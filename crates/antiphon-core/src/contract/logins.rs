@@ -48,8 +48,11 @@ async fn a_wallet_is_one_persons_whatever_the_case(store: &dyn Store) {
     }
     assert_eq!(store.person_by_wallet("0xabcdef0125").await.unwrap(), None);
     store.link_wallet("0XABCDEF0123", &bob.id).await.unwrap();
-    assert_eq!(store.person_by_wallet(one).await.unwrap(), Some(bob.id), "it changed hands");
-    assert_eq!(store.person_by_wallet(two).await.unwrap(), Some(ada.id));
+    assert_eq!(store.person_by_wallet(one).await.unwrap(), Some(bob.id.clone()), "it changed hands");
+    assert_eq!(store.person_by_wallet(two).await.unwrap(), Some(ada.id.clone()));
+    assert_eq!(store.wallets_of(&bob.id).await.unwrap(), ["0xabcdef0123"]);
+    assert_eq!(store.wallets_of(&ada.id).await.unwrap(), [two.to_lowercase()]);
+    assert_eq!(store.wallets_of(&person("eve").id).await.unwrap(), Vec::<String>::new());
 }
 
 async fn a_nonce_is_taken_once_and_in_time(store: &dyn Store) {

@@ -87,7 +87,7 @@ async fn a_message_that_was_not_stored_leaves_its_key_free(store: &dyn Store) {
     assert_eq!(try_append(store, refused).await, Appended::OverQuota { current: 0, limit: 0 });
     let stored = append(store, message("luna", "ada")).await.0;
     let broken = NewMessage { id: stored.id, ..once("key", message("luna", "ada")) };
-    assert!(store.append(broken, Box::new(|_, _| ())).await.is_err());
+    assert!(store.append(broken, Box::new(|_, _, _| ())).await.is_err());
     let other = NewMessage { text: "other".into(), ..once("key", message("luna", "ada")) };
     assert_eq!(append(store, other).await.0.seq, 2);
 }
@@ -142,7 +142,7 @@ async fn what_is_older_than_a_day_is_forgotten_and_nothing_else(store: &dyn Stor
 }
 
 async fn try_append(store: &dyn Store, new: NewMessage) -> Appended {
-    store.append(new, Box::new(|_, _| ())).await.unwrap()
+    store.append(new, Box::new(|_, _, _| ())).await.unwrap()
 }
 
 fn once(key: &str, new: NewMessage) -> NewMessage {

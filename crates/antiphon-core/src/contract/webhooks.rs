@@ -298,8 +298,9 @@ async fn say(store: &impl Conversations, agent: &str, text: &str) -> Announcemen
         quota: None,
         moves: None,
         once: None,
+        charge: None,
     };
-    let appended = store.append(message, Box::new(|_, _| ())).await.expect("the store works");
+    let appended = store.append(message, Box::new(|_, _, _| ())).await.expect("the store works");
     let crate::ports::Appended::Stored { message, .. } = appended else { panic!("there is no quota") };
     Announcement {
         id: text.into(),

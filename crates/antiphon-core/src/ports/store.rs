@@ -9,17 +9,29 @@ use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation, RelationDelta};
 use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use crate::ports::wallets::{Charge, Wallets};
 use crate::ports::{Tasks, Workers};
 use crate::refusal::Fault;
+use crate::wallet::{Entry, Obstacle};
 
 /// Remembers.
 pub trait Store:
-    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Tasks + Workers
+    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Wallets + Tasks + Workers
 {
 }
 
 impl<T> Store for T where
-    T: People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Tasks + Workers
+    T: People
+        + Keys
+        + Logins
+        + Revocations
+        + Requests
+        + Agents
+        + Conversations
+        + Upkeep
+        + Wallets
+        + Tasks
+        + Workers
 {
 }
 
@@ -73,6 +85,8 @@ pub trait Logins: Send + Sync {
     async fn link_wallet(&self, address: &str, person: &PersonId) -> Result<(), Fault>;
     /// Whose wallet it is.
     async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault>;
+    /// The addresses of the person's wallets, in lower case and in the order of bytes.
+    async fn wallets_of(&self, person: &PersonId) -> Result<Vec<String>, Fault>;
     /// Remembers a nonce that was given out, until `expires`.
     async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault>;
     /// Uses the nonce up: `true` exactly once for each that was put, and only before it expires.
@@ -218,8 +232,8 @@ pub trait Conversations: Send + Sync {
     ///
     /// Position: 1 for the first message of a conversation, then one more each time, without a hole, in commit order.
     /// When the message is durable, and before this returns, `committed` is called exactly once; calls of one conversation
-    /// come in the order of `seq`. It must be quick and must not block. If the message is not stored (repeated, quota, fault),
-    /// it is never called. A second message with an id that is already stored is a fault.
+    /// come in the order of `seq`. It must be quick and must not block. If the message is not stored (repeated, quota, tokens,
+    /// fault), it is never called. A second message with an id that is already stored is a fault.
     async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault>;
 
     /// Messages with `seq > after`, oldest first, at most `limit`.
@@ -257,6 +271,8 @@ pub struct NewMessage {
     pub moves: Option<RelationDelta>,
     /// Stores it once under this key, for [`KEYS_KEPT`] from `at`. Looked at before the quota: a repeat costs nothing.
     pub once: Option<RequestKey>,
+    /// What it does to the person's wallet. Looked at after `once` and the quota.
+    pub charge: Option<Charge>,
 }
 
 impl NewMessage {
@@ -284,6 +300,8 @@ pub enum Appended {
         message: Message,
         /// The relation after the move; as it was when nothing moved it.
         relation: Relation,
+        /// The entry for what it cost, if it did.
+        paid: Option<Entry>,
     },
     /// The month is used up; nothing was stored.
     OverQuota {
@@ -299,10 +317,13 @@ pub enum Appended {
     },
     /// Its key belongs to a message with another text, author or conversation; nothing was stored.
     Reused,
+    /// It cannot be paid for; nothing was stored.
+    Unpaid(Obstacle),
 }
 
-/// Called with the stored message and the relation, right after the commit, in the order of `seq`.
-pub type Committed = Box<dyn FnOnce(&Message, &Relation) + Send>;
+/// Called with the stored message, the relation and what was paid, right after the commit, in the order of `seq` and of
+/// [positions](Entry::position).
+pub type Committed = Box<dyn FnOnce(&Message, &Relation, Option<&Entry>) + Send>;
 
 /// Throws away what has had its time.
 ///

@@ -100,6 +100,7 @@ fn message(args: &Args) -> Result<Command, Refusal> {
         person: claim(payload.user_id)?,
         text: payload.message,
         once: payload.client_message_id.as_deref().map(Once::parse).transpose()?,
+        price: None,
     })
 }
 

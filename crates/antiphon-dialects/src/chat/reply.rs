@@ -31,6 +31,10 @@ fn done(outcome: &Outcome, out: &mut Out) {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
         Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
+        // No event of this API asks for these.
+        Outcome::Booked { .. } | Outcome::Rewarded { .. } | Outcome::Balance(_) | Outcome::Ledger(_) => {
+            out.ack(&Done { ok: true });
+        }
 
         // Nothing in this API asks for these.
         Outcome::Task { .. }
@@ -52,8 +56,8 @@ fn failed(event: &str, refusal: &Refusal, at: Timestamp, out: &mut Out) {
     out.ack(&Failed { ok: false, error: problem });
 }
 
-/// The documented code and text of a refusal; `FORBIDDEN`, `UNAUTHORIZED`, `RATE_LIMITED`, `CONFLICT` and `UNAVAILABLE` are
-/// ours.
+/// The documented code and text of a refusal; `FORBIDDEN`, `UNAUTHORIZED`, `RATE_LIMITED`, `CONFLICT`, `UNAVAILABLE` and
+/// `INSUFFICIENT_TOKENS` are ours.
 fn problem<'a>(event: &str, refusal: &'a Refusal) -> Problem<'a> {
     let message = refusal.message.as_ref();
     let (code, message, details) = match refusal.code {
@@ -72,6 +76,7 @@ fn problem<'a>(event: &str, refusal: &'a Refusal) -> Problem<'a> {
         Code::Unauthenticated | Code::BadCredential => ("UNAUTHORIZED", message, None),
         Code::Invalid | Code::TooLarge => (failure_code(event), message, None),
         Code::Internal => (failure_code(event), failure_text(event), None),
+        Code::Insufficient { .. } => ("INSUFFICIENT_TOKENS", message, None),
     };
     Problem { code, message, details }
 }

@@ -12,6 +12,7 @@ use antiphon_core::ports::{Revocation, Revoked};
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::tasks::{NewTask, Priority, Step, Task, TaskUpdate};
+use antiphon_core::wallet::{Balance, Entry, Reason};
 use antiphon_core::workers::{AgentStatus, Cause};
 use serde_json::value::RawValue;
 
@@ -27,6 +28,10 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("posted", Ok(posted(false))),
         ("posted-before", Ok(posted(true))),
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
+        ("booked", Ok(Outcome::Booked { entry: entry(), duplicate: false })),
+        ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
+        ("balance", Ok(Outcome::Balance(Balance { tokens: 57, position: 2 }))),
+        ("ledger", Ok(Outcome::Ledger(vec![entry()]))),
     ];
     done.into_iter().chain(refusals().into_iter().map(|(name, refusal)| (name, Err(refusal)))).collect()
 }
@@ -45,6 +50,7 @@ pub(crate) fn refusals() -> Vec<(&'static str, Refusal)> {
         Refusal::new(Code::Conflict, "This key was used for another message."),
         Refusal::new(Code::Unavailable { retry_after: 2_000 }, "Messages cannot be stored right now."),
         Refusal::internal(),
+        Refusal::new(Code::Insufficient { balance: 3 }, "There are not enough tokens in this wallet."),
     ];
     refusals.into_iter().map(|refusal| (code_name(&refusal.code), refusal)).collect()
 }
@@ -63,6 +69,7 @@ fn code_name(code: &Code) -> &'static str {
         Code::Conflict => "conflict",
         Code::Unavailable { .. } => "unavailable",
         Code::Internal => "internal",
+        Code::Insufficient { .. } => "insufficient",
     }
 }
 
@@ -72,7 +79,14 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         Reply { id: answer_id(), conversation: conversation(), agent: luna(), person: ada(), at: NOW };
     // As sums of hundredths come out.
     let warmer = Relation { trust: 0.5 + 0.02, affinity: 0.5 + 0.03, ..Relation::default() };
-    let grown = Relation { trust: 1.0, affinity: 0.5 + 0.03 * 10.0, respect: 0.6, love: 0.9, curiosity: 0.1 };
+    let grown = Relation {
+        trust: 1.0,
+        affinity: 0.5 + 0.03 * 10.0,
+        respect: 0.6,
+        love: 0.9,
+        curiosity: 0.1,
+        meetings: 40,
+    };
     let broken = Relation { trust: 0.5 - 0.03 * 13.0, affinity: 0.0, respect: 0.3, ..Relation::default() };
     let change =
         AgentChange { name: Some("Luna".into()), tone: Some("warm".into()), ..AgentChange::default() };
@@ -135,6 +149,7 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ),
         ("signal", Event::Signal(signal)),
         ("revoked", Event::Revoked(revocation)),
+        ("balance-changed", Event::BalanceChanged(entry())),
         ("task-created", Event::TaskCreated(Box::new(task()))),
         ("task-assigned", Event::TaskAssigned(Box::new(task()))),
         ("task-started", Event::TaskUpdated { task: Box::new(task()), update: TaskUpdate::Started, at: NOW }),
@@ -212,6 +227,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::NoticeSent { .. } => "NoticeSent",
         Event::Signal(_) => "Signal",
         Event::Revoked(_) => "Revoked",
+        Event::BalanceChanged(_) => "BalanceChanged",
 
         Event::TaskCreated(_) => "TaskCreated",
         Event::TaskAssigned(_) => "TaskAssigned",
@@ -224,7 +240,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 20] = [
+pub(crate) const KINDS: [&str; 21] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
@@ -238,6 +254,7 @@ pub(crate) const KINDS: [&str; 20] = [
     "NoticeSent",
     "Signal",
     "Revoked",
+    "BalanceChanged",
     "TaskCreated",
     "TaskAssigned",
     "TaskUpdated",
@@ -260,6 +277,18 @@ pub(crate) fn ada() -> PersonId {
 /// Where they talk.
 pub(crate) fn conversation() -> ConversationId {
     ConversationId::direct(&luna(), &ada())
+}
+
+fn entry() -> Entry {
+    Entry {
+        person: ada(),
+        position: 2,
+        amount: 7,
+        balance: 57,
+        reason: Reason::Reward,
+        key: Some("2026-01-01".into()),
+        at: NOW,
+    }
 }
 
 fn question() -> Message {

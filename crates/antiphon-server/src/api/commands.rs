@@ -3,6 +3,7 @@
 use std::future::ready;
 
 use antiphon_core::command::Outcome;
+use antiphon_core::wallet::{Balance, Entry};
 use axum::extract::State as Extracted;
 use axum::response::Response;
 use http::StatusCode;
@@ -16,6 +17,7 @@ use super::body::parse;
 use super::caller::Backend;
 use super::conversations::MessageView;
 use super::idempotency::{self, Answer};
+use super::moment;
 use super::orders::{self, Commands, Read};
 use super::perform::{Errand, perform, perform_all};
 use super::problem::{Problem, ProblemView};
@@ -25,8 +27,8 @@ use super::work::{TaskView, WorkerView};
 pub(super) fn routes() -> Vec<Route> {
     let description = "A command is an object that names itself in `command`; `as` names the person as whom it is done, \
         who must exist, and without it the service itself does it. A list of up to 50 is done in order, and each is answered \
-        whatever became of those before it; each counts against the rate limit. A message in a request with an \
-        `Idempotency-Key` is stored once, however often the request is sent.";
+        whatever became of those before it; each counts against the rate limit. A message or a movement of \
+        tokens in a request with an `Idempotency-Key` is stored once, however often the request is sent.";
     let route = Route::post("command", "/v1/commands", command)
         .says("Commands", "Do one command, or many in a row", description)
         .for_backends()
@@ -80,7 +82,6 @@ pub(super) enum OutcomeView {
         /// The messages.
         messages: Vec<MessageView>,
     },
-
     /// A task as it is now.
     Task {
         /// The task.
@@ -105,6 +106,69 @@ pub(super) enum OutcomeView {
         /// The agents.
         workers: Vec<WorkerView>,
     },
+    /// The tokens have moved.
+    Booked {
+        /// How.
+        entry: EntryView,
+        /// Whether that was earlier, under the same name, and nothing moved now.
+        duplicate: bool,
+    },
+    /// The day's reward is there.
+    Rewarded {
+        /// How.
+        entry: EntryView,
+        /// How much of it is for the days before; 0 for a duplicate.
+        bonus: u64,
+        /// Whether it was given earlier that day, and nothing moved now.
+        duplicate: bool,
+    },
+    /// How many tokens the person has.
+    Balance {
+        /// What they have.
+        balance: u64,
+        /// The position of the latest entry of their ledger; 0 when there is none.
+        position: u64,
+    },
+    /// Entries of a ledger, oldest first.
+    Ledger {
+        /// The entries.
+        entries: Vec<EntryView>,
+    },
+}
+
+/// One line of a ledger of tokens.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
+pub(super) struct EntryView {
+    /// Whose ledger.
+    person: String,
+    /// Its position there: 1, 2, 3 … without a hole.
+    position: u64,
+    /// What was added, or taken away if negative.
+    amount: i64,
+    /// What the person has after it.
+    balance: u64,
+    /// `welcome`, `deposit`, `withdrawal`, `reward`, `chat`, `refund` or `grant`.
+    reason: &'static str,
+    /// What it is about: the reference of a payment, the day of a reward, the id of a message, or a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// When, as in `2026-11-20T16:00:00.123Z`.
+    at: String,
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        Self {
+            person: entry.person.to_string(),
+            position: entry.position,
+            amount: entry.amount,
+            balance: entry.balance,
+            reason: entry.reason.name(),
+            key: entry.key,
+            at: moment::write(entry.at),
+        }
+    }
 }
 
 /// A message that is durable.
@@ -150,6 +214,14 @@ impl From<Outcome> for OutcomeView {
             }),
             Outcome::History(messages) => {
                 Self::History { messages: messages.into_iter().map(MessageView::from).collect() }
+            }
+            Outcome::Booked { entry, duplicate } => Self::Booked { entry: entry.into(), duplicate },
+            Outcome::Rewarded { entry, bonus, duplicate } => {
+                Self::Rewarded { entry: entry.into(), bonus, duplicate }
+            }
+            Outcome::Balance(Balance { tokens, position }) => Self::Balance { balance: tokens, position },
+            Outcome::Ledger(entries) => {
+                Self::Ledger { entries: entries.into_iter().map(EntryView::from).collect() }
             }
 
             Outcome::Task { task, repeated } => {

@@ -192,7 +192,7 @@ async fn say(
     let once = client_message_id.map(|key| Once::parse(&key)).transpose()?;
     let order = match from {
         Side::Person => Order {
-            command: Command::PostMessage { agent, person: Claim::NONE, text, once },
+            command: Command::PostMessage { agent, person: Claim::NONE, text, once, price: None },
             person: Some(person),
         },
         Side::Agent => Order { command: Command::Speak { agent, person, text, once }, person: None },

@@ -108,11 +108,15 @@ pub(super) async fn carry_out(state: &State, backend: &Backend, order: Order) ->
     Ok(telemetry::carry_out(&state.shared.app, &caller, order.command).await?)
 }
 
-/// A message of a request with a key gets a name that follows from it, so that it is stored once even if the request is
-/// worked on twice.
+/// A message or a movement of tokens in a request with a key gets a name that follows from it, so that it is stored once even
+/// if the request is worked on twice.
 fn name_message(order: &mut Order, ticket: &Ticket, index: usize) {
     let Some(key) = &ticket.key else { return };
-    let (Command::PostMessage { once, .. } | Command::Speak { once, .. }) = &mut order.command else {
+    let (Command::PostMessage { once, .. }
+    | Command::Speak { once, .. }
+    | Command::Withdraw { once, .. }
+    | Command::Grant { once, .. }) = &mut order.command
+    else {
         return;
     };
     if once.is_none() {

@@ -43,6 +43,9 @@ pub(super) struct ProblemView {
     /// How many there are, when an allowance is used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
+    /// How many tokens there are, when they are too few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<u64>,
 }
 
 /// One row of the table of codes: the status, the code, and what it means in a few words.
@@ -66,6 +69,7 @@ pub(super) fn table() -> Vec<Row> {
         Code::OverQuota { current: 0, limit: 0 },
         Code::Internal,
         Code::Unavailable { retry_after: 0 },
+        Code::Insufficient { balance: 0 },
     ];
     codes.iter().map(|code| Row { status: status(code), code: code.name(), title: title(code) }).collect()
 }
@@ -82,6 +86,7 @@ fn status(code: &Code) -> StatusCode {
         Code::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Insufficient { .. } => StatusCode::PAYMENT_REQUIRED,
     }
 }
 
@@ -98,6 +103,7 @@ fn title(code: &Code) -> &'static str {
         Code::OverQuota { .. } => "The allowance is used up",
         Code::Internal => "Something failed here",
         Code::Unavailable { .. } => "Not at this moment",
+        Code::Insufficient { .. } => "There are too few tokens",
     }
 }
 
@@ -139,6 +145,10 @@ impl Problem {
             Code::OverQuota { current, limit } => (Some(*current), Some(*limit)),
             _ => (None, None),
         };
+        let balance = match code {
+            Code::Insufficient { balance } => Some(*balance),
+            _ => None,
+        };
         ProblemView {
             kind: format!("/docs#{}", code.name()),
             title: title(code),
@@ -148,6 +158,7 @@ impl Problem {
             retry_after_ms,
             current,
             limit,
+            balance,
         }
     }
 }
@@ -212,6 +223,7 @@ mod tests {
             ("over_quota", 403),
             ("internal", 500),
             ("unavailable", 503),
+            ("insufficient", 402),
         ];
         assert_eq!(seen, expected);
     }

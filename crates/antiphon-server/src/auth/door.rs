@@ -339,9 +339,14 @@ impl Door {
                 Actor::new(Principal::Operator, self.backend_plan(key.plan.as_deref()).await?)
             }
         };
+        // A backend has no business in a client's API unless its key says so.
+        let usual = match actor.principal {
+            Principal::Service(_) | Principal::Operator => Some(vec![API.to_owned()]),
+            Principal::Person(_) | Principal::Guest => None,
+        };
         actor.proof = Proof::Key(key.id);
         actor.expires_at = key.expires_at;
-        Ok(Admitted { actor: Arc::new(actor), dialects: key.dialects, issued_at: key.created_at })
+        Ok(Admitted { actor: Arc::new(actor), dialects: key.dialects.or(usual), issued_at: key.created_at })
     }
 
     async fn by_session(&self, token: &str, hash: SecretHash, now: Timestamp) -> Result<Admitted, Denied> {

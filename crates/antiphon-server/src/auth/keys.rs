@@ -27,7 +27,8 @@ const DRAWS: usize = 8;
 pub struct Order {
     /// Whom it speaks for.
     pub holder: Holder,
-    /// The dialects that it opens, by name, `api` for the HTTP API; `None` is all of them.
+    /// The dialects that it opens, by name, `api` for the HTTP API; `None` is all of them for a person, and the HTTP API
+    /// alone for a backend or the operator.
     pub dialects: Option<Vec<String>>,
     /// Name of the plan that counts instead of the person's own.
     pub plan: Option<String>,

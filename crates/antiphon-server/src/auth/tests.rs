@@ -8,7 +8,7 @@ use antiphon_core::app::{self, App, Ports};
 use antiphon_core::dialect::Credential;
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{PersonId, Timestamp};
-use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, RecordingAudience};
+use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, NoChain, RecordingAudience};
 use antiphon_core::ports::{
     Bus as _, Clock as _, Keys as _, Listener, Logins as _, Mark, People as _, Revocation, Revocations as _,
     Revoked,
@@ -138,6 +138,7 @@ fn ports(store: &Arc<MemoryStore>, bus: &Arc<MemoryBus>, clock: &Arc<ManualClock
         model: models::build(&models::Settings::default()).unwrap(),
         clock: clock.clone(),
         audience: Arc::new(RecordingAudience::new()),
+        chain: Arc::new(NoChain),
     }
 }
 
@@ -165,9 +166,14 @@ async fn t32_a_credential_opens_the_dialects_it_says_and_no_other() {
     let chat = house.key(limited(&["chat"])).await.1;
     let two = house.key(limited(&["world", "mission"])).await.1;
     let all = house.key(of_person("bob")).await.1;
+    let service = house.key(of_service()).await.1;
+    let talkative = Order { dialects: Some(vec!["chat".into()]), ..of_service() };
+    let talkative = house.key(talkative).await.1;
     let session = house.session("bob").await;
     let token = house.token(json!({"sub": "bob"}));
-    let table: [(&str, &str, [bool; 5]); 5] = [
+    let table: [(&str, &str, [bool; 5]); 7] = [
+        ("a service's key", &service, [false, false, false, false, true]),
+        ("a service's key for chat", &talkative, [true, false, false, false, false]),
         ("a key for chat", &chat, [true, false, false, false, false]),
         ("a key for two", &two, [false, false, true, true, false]),
         ("a key for all", &all, [true, true, true, true, true]),

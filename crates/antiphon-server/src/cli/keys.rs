@@ -1,4 +1,4 @@
-//! `key` and `service-key`: the API keys of people, and those of backends.
+//! `key`, `service-key` and `operator-token`: the API keys of people, those of backends, and the operator's.
 
 use std::io::Write as _;
 
@@ -34,6 +34,29 @@ pub(super) enum ServiceKey {
     Create(CreateService),
     List(ListServices),
     Revoke(Revoke),
+}
+
+/// Tokens of the operator: like keys of backends, for those who run the server.
+#[derive(Subcommand)]
+pub(super) enum OperatorToken {
+    Create(CreateOperator),
+    List(ListServices),
+    Revoke(Revoke),
+}
+
+/// Make an operator token and print it, this once.
+///
+/// It is made on the server's own data, while the server is stopped: nobody gets one over the network. Standard output has the
+/// token and nothing else; the server keeps only its hash.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  antiphon operator-token create --expires-in 90d --data /var/lib/antiphon > operator.token"
+)]
+pub(super) struct CreateOperator {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    lasting: Lasting,
 }
 
 /// Make a key for a person and print it, this once.
@@ -112,7 +135,7 @@ pub(super) struct Revoke {
 impl Key {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Create(Create { place, person, what }) => create(place, "person", &person, what).await,
+            Self::Create(Create { place, person, what }) => create(place, Kind::Person, &person, what).await,
             Self::List(List { place, person, json }) => {
                 let wanted = |key: &Value| match &person {
                     Some(person) => key["person"] == **person,
@@ -128,9 +151,27 @@ impl Key {
 impl ServiceKey {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Create(CreateService { place, name, what }) => create(place, "service", &name, what).await,
+            Self::Create(CreateService { place, name, what }) => {
+                create(place, Kind::Service, &name, what).await
+            }
             Self::List(ListServices { place, json }) => {
                 list(place, |key| key["service"].is_string(), json).await
+            }
+            Self::Revoke(revoke) => revoke.run().await,
+        }
+    }
+}
+
+impl OperatorToken {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Create(CreateOperator { place, lasting }) => {
+                let what = What { dialects: Vec::new(), plan: None, lasting };
+                create(place, Kind::Operator, "", what).await
+            }
+            Self::List(ListServices { place, json }) => {
+                let wanted = |key: &Value| key["person"].is_null() && key["service"].is_null();
+                list(place, wanted, json).await
             }
             Self::Revoke(revoke) => revoke.run().await,
         }
@@ -155,24 +196,50 @@ impl Revoke {
     }
 }
 
+/// Whom a key is made for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Person,
+    Service,
+    Operator,
+}
+
+impl Kind {
+    /// What it is called here and in the HTTP API.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Service => "service",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn holder(self, name: &str) -> anyhow::Result<Holder> {
+        Ok(match self {
+            Self::Person => Holder::Person(PersonId::parse(name)?),
+            Self::Service => Holder::Service(name.to_owned()),
+            Self::Operator => Holder::Operator,
+        })
+    }
+}
+
 /// Makes a key for the `kind` of holder that `name` names.
-async fn create(place: Place, kind: &str, name: &str, what: What) -> anyhow::Result<()> {
+async fn create(place: Place, kind: Kind, name: &str, what: What) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let expires_at = what.lasting.until(now)?;
     let dialects = Some(what.dialects).filter(|dialects| !dialects.is_empty());
     let (key, secret) = match place.open_or_make().await? {
         Opened::Stopped(store) => {
-            let holder = match kind {
-                "person" => Holder::Person(PersonId::parse(name)?),
-                _ => Holder::Service(name.to_owned()),
-            };
-            let order = Order { holder, dialects, plan: what.plan, expires_at };
+            let order = Order { holder: kind.holder(name)?, dialects, plan: what.plan, expires_at };
             let (key, secret) = keys::issue(&store, order, now).await?;
             store.close().await?;
             (view(&key), secret)
         }
+        Opened::Running(_) if matches!(kind, Kind::Operator) => anyhow::bail!(
+            "an operator token is made on the server's own data: stop the server and say --data DIR"
+        ),
         Opened::Running(client) => {
-            let mut wanted = json!({ kind: name });
+            let mut wanted = json!({ kind.name(): name });
             if let Some(dialects) = dialects {
                 wanted["dialects"] = json!(dialects);
             }
@@ -190,7 +257,8 @@ async fn create(place: Place, kind: &str, name: &str, what: What) -> anyhow::Res
     };
     let id = key["id"].as_str().unwrap_or_default();
     let until = key["expiresAt"].as_str().map_or("does not expire".to_owned(), |at| format!("expires {at}"));
-    writeln!(std::io::stderr(), "{id} of {kind} {name} {until}. It is shown this once:")?;
+    let whose = format!("{} {name}", kind.name());
+    writeln!(std::io::stderr(), "{id} of {} {until}. It is shown this once:", whose.trim_end())?;
     writeln!(std::io::stdout(), "{}", secret.expose_secret())?;
     Ok(())
 }

@@ -74,6 +74,8 @@ enum Command {
     #[command(subcommand)]
     ServiceKey(keys::ServiceKey),
     #[command(subcommand)]
+    OperatorToken(keys::OperatorToken),
+    #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
     Vapid(vapid::Vapid),
@@ -109,6 +111,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::User(command) => command.run().await,
             Command::Key(command) => command.run().await,
             Command::ServiceKey(command) => command.run().await,
+            Command::OperatorToken(command) => command.run().await,
             Command::Token(command) => command.run(),
             Command::Vapid(command) => command.run(),
             Command::Publish(command) => command.run().await,

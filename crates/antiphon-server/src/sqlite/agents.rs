@@ -103,7 +103,8 @@ pub(super) fn relation(
     person: &PersonId,
 ) -> rusqlite::Result<Relation> {
     let mut statement = connection.prepare_cached(
-        "SELECT trust, affinity, respect, love, curiosity FROM relations WHERE agent = ?1 AND person = ?2",
+        "SELECT trust, affinity, respect, love, curiosity, meetings
+         FROM relations WHERE agent = ?1 AND person = ?2",
     )?;
     let relation = statement.query_row([agent.as_str(), person.as_str()], |row| {
         Ok(Relation {
@@ -112,6 +113,7 @@ pub(super) fn relation(
             respect: row.get(2)?,
             love: row.get(3)?,
             curiosity: row.get(4)?,
+            meetings: row.get(5)?,
         })
     });
     Ok(relation.optional()?.unwrap_or_default())
@@ -125,15 +127,24 @@ pub(super) fn put_relation(
     relation: &Relation,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO relations (agent, person, trust, affinity, respect, love, curiosity)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO relations (agent, person, trust, affinity, respect, love, curiosity, meetings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (agent, person) DO UPDATE SET
              trust = excluded.trust, affinity = excluded.affinity, respect = excluded.respect,
-             love = excluded.love, curiosity = excluded.curiosity",
+             love = excluded.love, curiosity = excluded.curiosity, meetings = excluded.meetings",
     )?;
-    let Relation { trust, affinity, respect, love, curiosity } = relation;
+    let Relation { trust, affinity, respect, love, curiosity, meetings } = relation;
     statement
-        .execute(params![agent.as_str(), person.as_str(), trust, affinity, respect, love, curiosity])
+        .execute(params![
+            agent.as_str(),
+            person.as_str(),
+            trust,
+            affinity,
+            respect,
+            love,
+            curiosity,
+            meetings
+        ])
         .map(drop)
 }
 

@@ -12,14 +12,15 @@ use super::SqliteStore;
 use super::agents::{put_relation, relation};
 use super::requests::is_kept;
 use super::rows::{agent_id, conversation_id, count, message_id, person_id};
+use super::wallets;
 
 #[async_trait]
 impl Conversations for SqliteStore {
     async fn append(&self, message: NewMessage, committed: Committed) -> Result<Appended, Fault> {
         let work = move |connection: &Connection| append(connection, message);
         let committed = move |appended: &Appended| {
-            if let Appended::Stored { message, relation } = appended {
-                committed(message, relation);
+            if let Appended::Stored { message, relation, paid } = appended {
+                committed(message, relation, paid.as_ref());
             }
         };
         self.writer.write("appending a message", work, committed).await
@@ -71,9 +72,16 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
         if let Some(limit) = quota.limit.filter(|limit| current >= *limit) {
             return Ok(Appended::OverQuota { current, limit });
         }
+    }
+    let paid = match wallets::price(connection, &new)? {
+        Ok(paid) => paid,
+        Err(obstacle) => return Ok(Appended::Unpaid(obstacle)),
+    };
+
+    // From here on a failure undoes everything, and nothing else stops it.
+    if let Some(quota) = new.quota {
         count_one(connection, &new.person, quota.month)?;
     }
-
     let message = Message {
         id: new.id,
         conversation: new.conversation,
@@ -85,6 +93,7 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
         at: new.at,
     };
     insert(connection, &message)?;
+    wallets::settle(connection, message.id, new.charge, paid.as_ref())?;
     if let Some(key) = &new.once {
         remember(connection, key, &message)?;
     }
@@ -94,7 +103,7 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
         relation = relation.moved(delta);
         put_relation(connection, &message.agent, &message.person, &relation)?;
     }
-    Ok(Appended::Stored { message, relation })
+    Ok(Appended::Stored { message, relation, paid })
 }
 
 /// Which message was stored under a key, and when.

@@ -133,6 +133,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
         Migration::unapplied("V1__start", include_str!("migrations/V1__start.sql"))?,
         Migration::unapplied("V2__credentials", include_str!("migrations/V2__credentials.sql"))?,
         Migration::unapplied("V3__webhooks", include_str!("migrations/V3__webhooks.sql"))?,
+        Migration::unapplied("V4__wallet", include_str!("migrations/V4__wallet.sql"))?,
         Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
     ])
 }

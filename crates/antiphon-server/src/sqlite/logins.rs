@@ -45,6 +45,15 @@ impl Logins for SqliteStore {
         .await
     }
 
+    async fn wallets_of(&self, person: &PersonId) -> Result<Vec<String>, Fault> {
+        let person = person.clone();
+        self.read("listing wallets", move |connection| {
+            let mut statement = connection.prepare_cached(WALLETS)?;
+            statement.query_map([person.as_str()], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
     async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
         let address = address.to_ascii_lowercase();
         self.read("reading whose a wallet is", move |connection| {
@@ -127,6 +136,9 @@ pub(super) const SESSION: &str =
 /// How a session is found by the token that renews it.
 pub(super) const RENEWED: &str =
     "SELECT hash, refresh, person, created_at, expires_at, refresh_until FROM sessions WHERE refresh = ?1";
+
+/// Which wallets are somebody's.
+pub(super) const WALLETS: &str = "SELECT address FROM wallets WHERE person = ?1 ORDER BY address";
 
 /// Whose a wallet is.
 pub(super) const WALLET: &str = "SELECT person FROM wallets WHERE address = ?1";

@@ -1,6 +1,7 @@
 //! Does the SQLite store keep the contract, and what was stored, through everything that can happen to a file?
 
 mod credentials;
+mod wallets;
 mod work;
 
 use std::cell::RefCell;
@@ -85,9 +86,11 @@ async fn everything_is_found_again_after_a_restart() {
     assert_eq!(store.person(&ada.id).await.unwrap(), Some(ada.clone()));
     assert_eq!(store.key(&key).await.unwrap(), Some(api_key));
     assert_eq!(store.messages_sent(&ada.id, 3).await.unwrap(), 1);
-    let Appended::Stored { message: first, relation } = stored else { panic!("{stored:?} is not stored") };
+    let Appended::Stored { message: first, relation, .. } = stored else {
+        panic!("{stored:?} is not stored")
+    };
     assert_eq!(store.recent(first.conversation, 10).await.unwrap(), [first]);
-    let Appended::Stored { message: second, relation: later } =
+    let Appended::Stored { message: second, relation: later, .. } =
         append(&store, message("next")).await.unwrap()
     else {
         panic!("there is no limit")
@@ -275,7 +278,7 @@ async fn after_the_disk_failed_nothing_is_stored_until_the_log_is_safe_in_the_da
 async fn a_listener_that_panics_does_no_harm() {
     let directory = TempDir::new().unwrap();
     let store = open(directory.path(), patient());
-    let panics: Committed = Box::new(|_, _| panic!("this panic is part of the test"));
+    let panics: Committed = Box::new(|_, _, _| panic!("this panic is part of the test"));
     let stored = store.append(message("one"), panics).await;
     assert_eq!(seq(stored), 1);
     assert_eq!(seq(append(&store, message("two")).await), 2);
@@ -349,7 +352,7 @@ async fn the_last_handle_may_be_dropped_by_the_writing_thread() {
     let hold = Hold::begin(&store).await;
     let mut append = store.append(
         message("last words"),
-        Box::new(move |_, _| {
+        Box::new(move |_, _, _| {
             drop(last);
             dropped.send(()).unwrap();
         }),
@@ -546,11 +549,12 @@ fn message(text: &str) -> NewMessage {
         quota: None,
         moves: None,
         once: None,
+        charge: None,
     }
 }
 
 async fn append(store: &SqliteStore, message: NewMessage) -> Result<Appended, Fault> {
-    store.append(message, Box::new(|_, _| ())).await
+    store.append(message, Box::new(|_, _, _| ())).await
 }
 
 fn seq(appended: Result<Appended, Fault>) -> u64 {
@@ -572,7 +576,7 @@ struct Told(Arc<Mutex<Vec<String>>>);
 impl Told {
     fn committed(&self) -> Committed {
         let told = Arc::clone(&self.0);
-        Box::new(move |message, _| told.lock().unwrap().push(message.text.clone()))
+        Box::new(move |message, _, _| told.lock().unwrap().push(message.text.clone()))
     }
 
     fn texts(&self) -> Vec<String> {

@@ -29,6 +29,7 @@ pub(super) enum Kind {
     AgentDeleted,
     NoticeSent,
     Signal,
+    BalanceChanged,
     TaskCreated,
     TaskAssigned,
     TaskUpdated,
@@ -40,7 +41,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::PersonConnected,
         Self::PersonDisconnected,
         Self::MessagePosted,
@@ -55,6 +56,7 @@ impl Kind {
         Self::AgentDeleted,
         Self::NoticeSent,
         Self::Signal,
+        Self::BalanceChanged,
         Self::TaskCreated,
         Self::TaskAssigned,
         Self::TaskUpdated,
@@ -81,6 +83,7 @@ impl Kind {
             Self::AgentDeleted => "agent.deleted",
             Self::NoticeSent => "notice.sent",
             Self::Signal => "signal",
+            Self::BalanceChanged => "balance.changed",
             Self::TaskCreated => "task.created",
             Self::TaskAssigned => "task.assigned",
             Self::TaskUpdated => "task.updated",
@@ -140,6 +143,7 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
         Event::Signal(_) => &[Kind::Signal],
         // Of use to nodes alone, and it names secrets by their hashes.
         Event::Revoked(_) => &[],
+        Event::BalanceChanged(_) => &[Kind::BalanceChanged],
 
         Event::TaskCreated(_) => &[Kind::TaskCreated],
         Event::TaskAssigned(_) => &[Kind::TaskAssigned],
@@ -297,6 +301,13 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
         Event::Revoked(_) => return Vec::new(),
+        Event::BalanceChanged(entry) => {
+            let data = json!({
+                "person": entry.person, "position": entry.position, "amount": entry.amount,
+                "balance": entry.balance, "reason": entry.reason, "key": entry.key,
+            });
+            Fact::new(Kind::BalanceChanged, Some(&entry.person), None, entry.at, data)
+        }
 
         Event::TaskCreated(task) => work(Kind::TaskCreated, task, task.created_at),
         Event::TaskAssigned(task) => {
@@ -396,9 +407,10 @@ fn party(party: Party) -> &'static str {
 }
 
 fn felt(relation: &Relation) -> Value {
-    let Relation { trust, affinity, respect, love, curiosity } = relation;
+    let Relation { trust, affinity, respect, love, curiosity, meetings } = relation;
     json!({
         "trust": trust, "affinity": affinity, "respect": respect, "love": love, "curiosity": curiosity,
+        "meetings": meetings,
     })
 }
 

@@ -317,13 +317,14 @@ mod tests {
             quota: None,
             moves: None,
             once: None,
+            charge: None,
         }
     }
 
     /// Stores a message, and `tap` hears of it.
     async fn post(store: &MemoryStore, tap: &Arc<Tap>) {
         let tap = Arc::clone(tap);
-        let heard = move |message: &Message, _: &_| {
+        let heard = move |message: &Message, _: &_, _: Option<&_>| {
             let topic = Topic::Conversation(message.conversation);
             tap.deliver(&Arc::new(Envelope::new(topic, Event::MessagePosted(message.clone()))), Mark::NONE);
         };
@@ -397,7 +398,7 @@ mod tests {
         let mut page = Vec::new();
         // The clock went back after the second one to Luna.
         for (agent, at) in [("luna", 10), ("luna", 30), ("luna", 20), ("mia", 15), ("mia", 25)] {
-            let appended = store.append(new_message(agent, at), Box::new(|_, _| ())).await.unwrap();
+            let appended = store.append(new_message(agent, at), Box::new(|_, _, _| ())).await.unwrap();
             let antiphon_core::ports::Appended::Stored { message, .. } = appended else {
                 panic!("it is stored")
             };

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use antiphon_core::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
-use antiphon_core::ids::{AgentId, ConversationId, KeyId, PersonId, TaskId, Timestamp};
+use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Committed, Conversations, Keys, Logins, NewMessage, People, RequestKey,
-    Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep,
-    WorkerCommitted, Workers,
+    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
+    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
+    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
+use antiphon_core::wallet::{Balance, Entry, NewEntry};
 use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
@@ -116,6 +117,9 @@ impl Logins for Brittle {
     }
     async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
         self.read()?.person_by_wallet(address).await
+    }
+    async fn wallets_of(&self, person: &PersonId) -> Result<Vec<String>, Fault> {
+        self.read()?.wallets_of(person).await
     }
     async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault> {
         self.write()?.put_nonce(nonce, expires).await
@@ -278,6 +282,33 @@ impl Conversations for Brittle {
     }
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
+    }
+}
+
+#[async_trait]
+impl Wallets for Brittle {
+    async fn book(&self, entry: NewEntry, booked: OnBooked) -> Result<Booked, Fault> {
+        self.write()?.book(entry, booked).await
+    }
+    async fn refund(
+        &self,
+        message: MessageId,
+        at: Timestamp,
+        booked: OnBooked,
+    ) -> Result<Option<Entry>, Fault> {
+        self.write()?.refund(message, at, booked).await
+    }
+    async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
+        self.read()?.open_charges(limit).await
+    }
+    async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
+        self.read()?.balance(person).await
+    }
+    async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
+        self.read()?.ledger(person, after, limit).await
+    }
+    async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
+        self.read()?.active_days(person, first, days).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! Clocks are paused: waiting for an event that never comes costs no time, and "nothing happens" means that every task has
 //! come to rest.
 
+mod explorer;
 mod script;
 mod shaky;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+pub(crate) use self::explorer::Explorer;
 pub(crate) use self::script::{Script, Step};
 pub(crate) use self::shaky::Shaky;
 use super::{App, Ports, Settings};
@@ -39,6 +41,7 @@ pub(crate) struct Stage {
     pub(crate) model: Arc<Script>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) audience: Arc<RecordingAudience>,
+    pub(crate) chain: Arc<Explorer>,
     bus: Arc<MemoryBus>,
     heard: mpsc::UnboundedReceiver<Arc<Envelope>>,
     plan: Plan,
@@ -66,6 +69,7 @@ impl Stage {
         let model = Arc::new(Script::default());
         let clock = Arc::new(ManualClock::at(NOON));
         let audience = Arc::new(RecordingAudience::new());
+        let chain = Arc::new(Explorer::default());
         for name in ["ada", "bob"] {
             let person =
                 Person { id: person(name), plan: "free".into(), roles: Vec::new(), created_at: NOON };
@@ -100,6 +104,7 @@ impl Stage {
             model: model.clone(),
             clock: clock.clone(),
             audience: audience.clone(),
+            chain: chain.clone(),
         };
         let plan = Plan {
             name: "free".into(),
@@ -108,7 +113,7 @@ impl Stage {
             agents: Some(3),
         };
         let app = App::new(ports, settings);
-        Self { app, store, leases, model, clock, audience, bus, heard, plan }
+        Self { app, store, leases, model, clock, audience, chain, bus, heard, plan }
     }
 
     /// Starts [`App::run`]; it ends when the sender is dropped.
@@ -208,7 +213,13 @@ pub(crate) fn talk(agent: &str, name: &str) -> Topic {
 }
 
 pub(crate) fn post_to(agent: &str, text: &str) -> Command {
-    Command::PostMessage { agent: agent_id(agent), person: Claim::NONE, text: text.into(), once: None }
+    Command::PostMessage {
+        agent: agent_id(agent),
+        person: Claim::NONE,
+        text: text.into(),
+        once: None,
+        price: None,
+    }
 }
 
 /// An event in a few words.
@@ -232,6 +243,16 @@ pub(crate) fn short(event: &Event) -> String {
         Event::NoticeSent { notice, .. } => write!(line, "notice {}", notice.title),
         Event::Signal(signal) => write!(line, "signal {} {}", signal.name, signal.value),
         Event::Revoked(revocation) => write!(line, "revoked {:?}", revocation.what),
+        Event::BalanceChanged(entry) => {
+            write!(
+                line,
+                "{} has {} after {:+} for {}",
+                entry.person,
+                entry.balance,
+                entry.amount,
+                entry.reason.name()
+            )
+        }
 
         Event::TaskCreated(task) => write!(line, "created {}", task.title),
         Event::TaskAssigned(task) => {

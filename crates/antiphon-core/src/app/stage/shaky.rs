@@ -11,15 +11,16 @@ use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation};
 use crate::app::lock;
 use crate::conversation::Message;
-use crate::ids::{AgentId, ConversationId, KeyId, PersonId, TaskId, Timestamp};
+use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use crate::memory::{MemoryLeases, MemoryStore};
 use crate::ports::{
-    Agents, Appended, Begun, Committed, Conversations, Keys, Leases, Logins, NewMessage, People, RequestKey,
-    Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep,
-    WorkerCommitted, Workers,
+    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage, OnBooked,
+    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
 use crate::tasks::{Step, Task};
+use crate::wallet::{Balance, Entry, NewEntry};
 use crate::workers::{Duties, Moved, Sign, Worker};
 
 /// A port that counts its calls, and fails or dawdles when told to.
@@ -153,6 +154,10 @@ impl Logins for Shaky<MemoryStore> {
     async fn person_by_wallet(&self, address: &str) -> Result<Option<PersonId>, Fault> {
         self.called()?;
         self.inner.person_by_wallet(address).await
+    }
+    async fn wallets_of(&self, person: &PersonId) -> Result<Vec<String>, Fault> {
+        self.called()?;
+        self.inner.wallets_of(person).await
     }
     async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault> {
         self.called()?;
@@ -348,6 +353,39 @@ impl Conversations for Shaky<MemoryStore> {
     async fn recent(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.called()?;
         self.inner.recent(id, limit).await
+    }
+}
+
+#[async_trait]
+impl Wallets for Shaky<MemoryStore> {
+    async fn book(&self, entry: NewEntry, booked: OnBooked) -> Result<Booked, Fault> {
+        self.called()?;
+        self.inner.book(entry, booked).await
+    }
+    async fn refund(
+        &self,
+        message: MessageId,
+        at: Timestamp,
+        booked: OnBooked,
+    ) -> Result<Option<Entry>, Fault> {
+        self.called()?;
+        self.inner.refund(message, at, booked).await
+    }
+    async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
+        self.called()?;
+        self.inner.open_charges(limit).await
+    }
+    async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
+        self.called()?;
+        self.inner.balance(person).await
+    }
+    async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
+        self.called()?;
+        self.inner.ledger(person, after, limit).await
+    }
+    async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
+        self.called()?;
+        self.inner.active_days(person, first, days).await
     }
 }
 

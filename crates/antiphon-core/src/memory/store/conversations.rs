@@ -1,7 +1,5 @@
 //! What was said.
 
-use std::collections::hash_map::Entry;
-
 use async_trait::async_trait;
 
 use super::{MemoryStore, is_kept};
@@ -40,14 +38,17 @@ impl Conversations for MemoryStore {
                 return Ok(Appended::OverQuota { current, limit });
             }
         }
-        match contents.places.entry(message.id) {
-            Entry::Occupied(_) => {
-                return Err(Fault::new(format!("appending message {}, which is already stored", message.id)));
-            }
-            Entry::Vacant(place) => place.insert(message.conversation),
+        if contents.places.contains_key(&message.id) {
+            return Err(Fault::new(format!("appending message {}, which is already stored", message.id)));
+        }
+        let paid = match contents.price(message.id, &message.person, message.at, message.charge)? {
+            Ok(paid) => paid,
+            Err(obstacle) => return Ok(Appended::Unpaid(obstacle)),
         };
 
         // Nothing can fail from here on.
+        contents.places.insert(message.id, message.conversation);
+        contents.settle(message.id, message.charge, paid.as_ref());
         let once = message.once;
         if let Some(quota) = message.quota {
             *contents.sent.entry((message.person.clone(), quota.month)).or_default() += 1;
@@ -77,8 +78,8 @@ impl Conversations for MemoryStore {
             let said = Said { conversation: message.conversation, seq: message.seq, at: message.at };
             contents.said.insert(key, said);
         }
-        committed(&message, &relation);
-        Ok(Appended::Stored { message, relation })
+        committed(&message, &relation, paid.as_ref());
+        Ok(Appended::Stored { message, relation, paid })
     }
 
     async fn history(

@@ -76,6 +76,14 @@ impl Logins for MemoryStore {
         Ok(self.contents().logins.wallets.get(&address.to_ascii_lowercase()).cloned())
     }
 
+    async fn wallets_of(&self, person: &PersonId) -> Result<Vec<String>, Fault> {
+        let contents = self.contents();
+        let wallets = contents.logins.wallets.iter().filter(|(_, holder)| *holder == person);
+        let mut addresses: Vec<_> = wallets.map(|(address, _)| address.clone()).collect();
+        addresses.sort_unstable();
+        Ok(addresses)
+    }
+
     async fn put_nonce(&self, nonce: &SecretHash, expires: Timestamp) -> Result<(), Fault> {
         self.contents().logins.nonces.insert(*nonce, expires);
         Ok(())

@@ -11,6 +11,7 @@ mod people;
 mod requests;
 mod revocations;
 mod tasks;
+mod wallets;
 mod webhooks;
 mod workers;
 
@@ -58,6 +59,7 @@ struct Contents {
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
+    books: wallets::Books,
     tasks: tasks::TaskList,
     workers: BTreeMap<AgentId, Worker>,
     desk: webhooks::Desk,

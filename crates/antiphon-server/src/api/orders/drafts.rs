@@ -24,6 +24,8 @@ pub(super) struct PostMessage {
     text: String,
     /// The person's own name for this message: for 24 hours it is stored once.
     client_message_id: Option<String>,
+    /// What it costs in tokens, taken from the person's wallet and given back if no answer comes. Default: nothing.
+    price: Option<u64>,
 }
 
 impl Draft for PostMessage {
@@ -33,6 +35,7 @@ impl Draft for PostMessage {
             person: Claim::NONE,
             text: self.text,
             once: once(self.client_message_id)?,
+            price: self.price,
         })
     }
 }
@@ -76,7 +79,7 @@ pub(super) struct ReadHistory {
     limit: u32,
 }
 
-fn hundred() -> u32 {
+pub(super) fn hundred() -> u32 {
     100
 }
 
@@ -389,6 +392,6 @@ impl Draft for UnwatchAgent {
     }
 }
 
-fn once(key: Option<String>) -> Result<Option<Once>, Refusal> {
+pub(super) fn once(key: Option<String>) -> Result<Option<Once>, Refusal> {
     key.map(|key| Once::parse(&key)).transpose()
 }

@@ -1,9 +1,10 @@
 //! What a command looks like as JSON: the one translation into the core's commands.
 //!
-//! [`drafts`] and [`work`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new command of the core
-//! needs shows where [`is_repeatable`] does not compile.
+//! [`drafts`], [`tokens`] and [`work`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new
+//! command of the core needs shows where [`is_repeatable`] does not compile.
 
 pub(super) mod drafts;
+mod tokens;
 mod work;
 
 use antiphon_core::command::Command;
@@ -24,6 +25,7 @@ use self::drafts::{
     ChangeAgent, CreateAgent, DeleteAgent, JoinConversation, LeaveConversation, PostMessage, ReadHistory,
     SendNotice, SetPresence, SetTyping, Signal, Speak, UnwatchAgent, WatchAgent,
 };
+use self::tokens::{ClaimReward, Deposit, Grant, OpenWallet, ReadBalance, ReadLedger, Withdraw};
 use self::work::{
     AssignTask, CancelTask, ClaimTask, CompleteTask, ControlAgent, CreateTask, EnlistAgent, FailTask,
     Heartbeat, RaiseAlert, ReadTask, ReadTasks, ReadWorker, ReadWorkers, ReportProgress, SetAgentStatus,
@@ -148,7 +150,7 @@ const fn known<T: Draft>(name: &'static str, example: fn() -> Value) -> Known {
 }
 
 /// Every command, in the order of the document.
-pub(super) const KNOWN: [Known; 33] = [
+pub(super) const KNOWN: [Known; 40] = [
     known::<PostMessage>(
         "PostMessage",
         || json!({"as": "user-123", "agent": "luna", "text": "Good morning!"}),
@@ -181,6 +183,13 @@ pub(super) const KNOWN: [Known; 33] = [
     known::<LeaveConversation>("LeaveConversation", || json!({"as": "user-123", "agent": "luna"})),
     known::<WatchAgent>("WatchAgent", || json!({"as": "user-123", "agent": "luna"})),
     known::<UnwatchAgent>("UnwatchAgent", || json!({"as": "user-123", "agent": "luna"})),
+    known::<OpenWallet>("OpenWallet", || json!({"as": "user-123"})),
+    known::<Deposit>("Deposit", || json!({"person": "user-123", "reference": "invoice-4711", "amount": 100})),
+    known::<Withdraw>("Withdraw", || json!({"as": "user-123", "amount": 10, "key": "payout-7"})),
+    known::<ClaimReward>("ClaimReward", || json!({"as": "user-123"})),
+    known::<Grant>("Grant", || json!({"person": "user-123", "amount": 20, "key": "birthday-2026"})),
+    known::<ReadBalance>("ReadBalance", || json!({"as": "user-123"})),
+    known::<ReadLedger>("ReadLedger", || json!({"as": "user-123", "after": 0, "limit": 50})),
     known::<CreateTask>(
         "CreateTask",
         || json!({"title": "Summarise the week", "priority": "high", "payload": {"pages": 3}}),
@@ -228,8 +237,8 @@ pub(super) const KNOWN: [Known; 33] = [
 
 /// Whether doing a command again, when nobody knows whether it was done before, has no second effect.
 ///
-/// A message under a key is stored once, and everything else that is stored ends up the same. What is only told would be
-/// told twice.
+/// A message under a key is stored once, tokens under a key move once, and everything else that is stored ends up the same.
+/// What is only told would be told twice.
 pub(super) fn is_repeatable(command: &Command) -> bool {
     match command {
         Command::PostMessage { once, .. } | Command::Speak { once, .. } => once.is_some(),
@@ -244,6 +253,12 @@ pub(super) fn is_repeatable(command: &Command) -> bool {
         | Command::ChangeAgent { .. }
         | Command::DeleteAgent { .. }
         | Command::ReadHistory { .. } => true,
+        Command::Withdraw { once, .. } | Command::Grant { once, .. } => once.is_some(),
+        Command::OpenWallet { .. }
+        | Command::Deposit { .. }
+        | Command::ClaimReward { .. }
+        | Command::ReadBalance { .. }
+        | Command::ReadLedger { .. } => true,
 
         // A second task, a second claim, something told twice.
         Command::CreateTask { .. }

@@ -99,6 +99,13 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             return ("Signal", None, Facts::Signal { name: &signal.name, value: &signal.value });
         }
         Event::Revoked(revocation) => ("Revoked", Some(revocation.at), dead(revocation)),
+        Event::BalanceChanged(entry) => {
+            let facts = json!({
+                "person": entry.person, "position": entry.position, "amount": entry.amount,
+                "balance": entry.balance, "reason": entry.reason,
+            });
+            ("BalanceChanged", Some(entry.at), facts)
+        }
 
         Event::TaskCreated(task) => ("TaskCreated", Some(task.created_at), work(task)),
         Event::TaskAssigned(task) => ("TaskAssigned", task.claimed_at.or(task.assigned_at), work(task)),

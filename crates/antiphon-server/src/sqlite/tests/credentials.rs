@@ -9,7 +9,7 @@ use antiphon_core::ports::{
 };
 use rusqlite::params;
 
-use super::super::{conversations, directory, keys, logins, requests, revocations, upkeep};
+use super::super::{conversations, directory, keys, logins, requests, revocations, upkeep, wallets};
 use super::*;
 
 #[tokio::test]
@@ -97,9 +97,14 @@ async fn every_lookup_of_a_credential_or_key_is_by_index() {
         logins::SESSION,
         logins::RENEWED,
         logins::WALLET,
+        logins::WALLETS,
         logins::NONCE,
         requests::BEFORE,
         conversations::SAID,
+        wallets::STAND,
+        wallets::KEYED,
+        wallets::PAYMENT,
+        wallets::ACTIVE,
     ];
     lookups.extend(upkeep::OVER);
     lookups.extend(upkeep::OLD);
@@ -166,7 +171,14 @@ async fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_it_has() 
         "INSERT INTO plans VALUES ('free', 10, 100, 2);
          INSERT INTO people (id, plan, created_at) VALUES ('ada', 'free', 5), ('bob', 'pro', 6);
          INSERT INTO usage VALUES ('ada', 3, 7);
-         INSERT INTO agents VALUES ('luna', 'ada', 'Luna', 'companion', '', '', '', 'private', 8);",
+         INSERT INTO agents VALUES ('luna', 'ada', 'Luna', 'companion', '', '', '', 'private', 8);
+         INSERT INTO relations VALUES
+             ('luna', 'ada', 0.75, 0.5, 0.5, 0, 0), ('luna', 'bob', 0.5, 0.5, 0.5, 0, 0);
+         INSERT INTO conversations VALUES (x'01', 3);
+         INSERT INTO messages VALUES
+             (x'01', 1, x'11', 'luna', 'ada', 'person', 'a', 8),
+             (x'01', 2, x'12', 'luna', 'ada', 'agent', 'b', 9),
+             (x'01', 3, x'13', 'luna', 'ada', 'person', 'c', 9);",
     )
     .unwrap();
     // Two keys with the same beginning, and short ones without any.
@@ -192,6 +204,9 @@ async fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_it_has() 
     assert_eq!(store.messages_sent(&ada.id, 3).await.unwrap(), 7);
     let agents: Vec<Agent> = store.agents_of(&ada.id).await.unwrap();
     assert_eq!(agents.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["Luna"]);
+    let relation = store.relation(&agents[0].id, &ada.id).await.unwrap();
+    assert_eq!((relation.trust, relation.meetings), (0.75, 2), "what they had said is counted");
+    assert_eq!(store.relation(&agents[0].id, &person("bob").id).await.unwrap().meetings, 0);
     for (secret, owner) in keys {
         let owner = PersonId::parse(owner).unwrap();
         // The same name that the key would have if it came today: so it can be imported once more.
@@ -205,6 +220,23 @@ async fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_it_has() 
     assert!(store.put_key(&stray).await.is_err(), "references are still looked at");
     drop(store);
     assert_eq!(open(directory.path(), patient()).keys(None, 10).await.unwrap().len(), keys.len());
+}
+
+#[tokio::test]
+async fn a_store_that_stopped_at_any_schema_goes_on_to_the_newest() {
+    let migrations = directory::migrations().unwrap();
+    for done in 0..=migrations.len() {
+        let directory = TempDir::new().unwrap();
+        let mut old = Connection::open(directory.path().join("antiphon.db")).unwrap();
+        refinery::Runner::new(&migrations[..done]).run(&mut old).unwrap();
+        drop(old);
+        let store = open(directory.path(), patient());
+        store.put_person(&person("ada")).await.unwrap();
+        assert_eq!(seq(append(&store, message("said")).await), 1, "after {done} steps");
+        let newest = "SELECT max(version) FROM refinery_schema_history";
+        let found: i64 = stranger(&directory).query_row(newest, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, directory::SCHEMA);
+    }
 }
 
 #[tokio::test]

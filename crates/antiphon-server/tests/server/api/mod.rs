@@ -5,6 +5,7 @@
 //! | [`document`] | what is described is served, what is served is described, and every example works |
 //! | [`refusals`] | what is refused, in which words, and that nothing comes of it |
 //! | [`commands`] | commands: alone, many in a row, as somebody |
+//! | [`tokens`] | what a backend does with a person's tokens |
 //! | [`idempotency`] | a request that is sent again has one effect |
 //! | [`routes`] | people, conversations, agents, topics, keys |
 //! | [`sessions`] | how a client logs in, stays and leaves |
@@ -17,6 +18,7 @@ mod refusals;
 mod routes;
 mod sessions;
 mod tail;
+mod tokens;
 
 use std::sync::Arc;
 

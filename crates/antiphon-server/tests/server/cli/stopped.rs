@@ -44,6 +44,14 @@ fn a_key_is_printed_alone_and_once_and_can_be_revoked() {
     assert!(!listed.contains("shop"), "{listed}");
     assert!(operator.ask(&["service-key", "list", "--data", "data"]).contains("good until"));
 
+    let token = operator.ask(&["operator-token", "create", "--data", "data"]);
+    assert!(token.starts_with("opr_") && token.trim().len() == 4 + 64, "256 bits");
+    let listed = operator.ask(&["operator-token", "list", "--data", "data"]);
+    assert!(listed.contains(&token[..12]) && !listed.contains("svc_"), "{listed}");
+    assert!(!operator.ask(&["service-key", "list", "--data", "data"]).contains("opr_"));
+    operator.ask(&["operator-token", "revoke", &token[..12], "--data", "data"]);
+    assert!(operator.ask(&["operator-token", "list", "--data", "data"]).contains("revoked"));
+
     let id = &key[..12];
     assert_eq!(operator.ask(&["key", "revoke", id, "--data", "data"]), format!("{id} is revoked\n"));
     assert!(operator.ask(&["key", "list", "--person", "ada", "--data", "data"]).contains("revoked"));
