@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::machine::Cores;
 use crate::process::Server;
+use crate::product::Metrics;
 use crate::scenario::Work;
 use crate::{peers, product};
 
@@ -18,6 +19,8 @@ pub enum Contestant {
     Floor,
     /// The product's own binary with its `chat` dialect.
     Antiphon,
+    /// The same binary with `[telemetry] metrics = false`. Only when asked for: beside peers it would be one product twice.
+    Unmetered,
     /// The Rust library on axum.
     Socketioxide,
     /// The reference implementation with ws.
@@ -46,13 +49,25 @@ impl Places {
 
 impl Contestant {
     /// Everybody, in the order of the columns.
-    pub const ALL: [Self; 5] = [Self::Floor, Self::Antiphon, Self::Socketioxide, Self::Node, Self::Python];
+    pub const ALL: [Self; 6] =
+        [Self::Floor, Self::Antiphon, Self::Unmetered, Self::Socketioxide, Self::Node, Self::Python];
+
+    /// Whether it takes part when nobody is named.
+    pub fn is_usual(self) -> bool {
+        self != Self::Unmetered
+    }
+
+    /// Whether it is the product, however it is configured.
+    pub fn is_product(self) -> bool {
+        matches!(self, Self::Antiphon | Self::Unmetered)
+    }
 
     /// The column's head, and the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
             Self::Antiphon => "antiphon",
+            Self::Unmetered => "unmetered",
             Self::Socketioxide => "socketioxide",
             Self::Node => "node",
             Self::Python => "python",
@@ -61,14 +76,24 @@ impl Contestant {
 
     /// Whether this one does such work at all. The floor of what is durable is the disk, not a server.
     pub fn does(self, work: Work) -> bool {
-        !work.is_durable() || matches!(self, Self::Floor | Self::Antiphon)
+        self.is_product()
+            || match work {
+                Work::DurableRate { .. } | Work::DurableLatency { .. } => self == Self::Floor,
+                Work::Authentication { .. } => false,
+                _ => true,
+            }
     }
 
     /// Starts it for `work` with nothing in it but the work's cast, and waits until it is ready.
     pub fn start(self, work: Work, places: &Places, cores: Cores) -> Result<Server> {
         let command = match self {
             Self::Floor => floor(work)?,
-            Self::Antiphon => product::prepare(&places.antiphon, &places.product_data(), &work.cast())?,
+            Self::Antiphon => {
+                product::prepare(&places.antiphon, &places.product_data(), &work.cast(), Metrics::Counted)?
+            }
+            Self::Unmetered => {
+                product::prepare(&places.antiphon, &places.product_data(), &work.cast(), Metrics::Off)?
+            }
             Self::Socketioxide => Command::new(peers::socketioxide_binary(&places.installed)),
             Self::Node => in_directory("node", "server.js", &peers::node_directory(&places.installed)),
             Self::Python => {
@@ -101,7 +126,7 @@ mod tests {
     fn only_the_product_and_the_disk_store_anything() {
         let storing: Vec<_> =
             Contestant::ALL.into_iter().filter(|it| it.does(Work::DurableRate { senders: 64 })).collect();
-        assert_eq!(storing, [Contestant::Floor, Contestant::Antiphon]);
+        assert_eq!(storing, [Contestant::Floor, Contestant::Antiphon, Contestant::Unmetered]);
         assert!(Contestant::ALL.into_iter().all(|it| it.does(Work::Echo { clients: 1 })));
     }
 

@@ -39,6 +39,7 @@ pub struct Crowd {
     scratch: Vec<u8>,
     connected: usize,
     pong: Vec<u8>,
+    wanted: Wanted,
 }
 
 /// The socket of the client that just heard something.
@@ -50,17 +51,35 @@ struct Client {
     partial: Vec<u8>,
 }
 
+/// What a client's CONNECT is to be answered with. Anything else ends the measurement.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Welcome,
+    /// A refusal with this message.
+    Refusal(&'static str),
+}
+
 enum Stage {
     /// Sent the upgrade; CONNECTs with this frame once Engine.IO is open.
     Upgrading(Vec<u8>),
     Opening(Vec<u8>),
     Connecting,
+    /// Its CONNECT was answered as it was to be.
     Connected,
 }
 
 impl Crowd {
     /// A crowd of nobody.
     pub fn new() -> Result<Self> {
+        Self::who_want(Wanted::Welcome)
+    }
+
+    /// A crowd of nobody yet, whose CONNECTs are all to be refused with `message`.
+    pub fn turned_away(message: &'static str) -> Result<Self> {
+        Self::who_want(Wanted::Refusal(message))
+    }
+
+    fn who_want(wanted: Wanted) -> Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             clients: Vec::new(),
@@ -68,6 +87,7 @@ impl Crowd {
             scratch: vec![0; 256 * 1024],
             connected: 0,
             pong: frame::masked_text("3"),
+            wanted,
         })
     }
 
@@ -81,7 +101,7 @@ impl Crowd {
         self.clients.is_empty()
     }
 
-    /// Brings one client in for each of `tokens` and returns when the last one is CONNECTed.
+    /// Brings one client for each of `tokens` and returns when the last one's CONNECT is answered.
     ///
     /// Whatever the earlier ones hear meanwhile is ignored; their pings are answered.
     pub fn arrive(&mut self, door: &Door, tokens: impl IntoIterator<Item = String>) -> Result<()> {
@@ -128,7 +148,7 @@ impl Crowd {
             let client = &mut self.clients[index];
             let was_connected = client.is_connected();
             client
-                .read(&mut self.scratch, &self.pong, |packet, mouth| hear(index, packet, mouth))
+                .read(&mut self.scratch, &self.pong, self.wanted, |packet, mouth| hear(index, packet, mouth))
                 .with_context(|| format!("client {index} of {}", door_name(&client.stream)))?;
             self.connected += usize::from(!was_connected && client.is_connected());
         }
@@ -228,6 +248,7 @@ impl Client {
         &mut self,
         scratch: &mut [u8],
         pong: &[u8],
+        wanted: Wanted,
         mut hear: impl FnMut(Packet<'_>, Mouth<'_>) -> Result<()>,
     ) -> Result<()> {
         let size = match (&self.stream).read(scratch) {
@@ -239,13 +260,13 @@ impl Client {
             Err(error) => return Err(error).context("reading"),
         };
         if self.partial.is_empty() {
-            let used = self.digest(&scratch[..size], pong, &mut hear)?;
+            let used = self.digest(&scratch[..size], pong, wanted, &mut hear)?;
             self.partial.extend_from_slice(&scratch[used..size]);
             return Ok(());
         }
         let mut bytes = std::mem::take(&mut self.partial);
         bytes.extend_from_slice(&scratch[..size]);
-        let used = self.digest(&bytes, pong, &mut hear)?;
+        let used = self.digest(&bytes, pong, wanted, &mut hear)?;
         bytes.drain(..used);
         self.partial = bytes;
         Ok(())
@@ -256,6 +277,7 @@ impl Client {
         &mut self,
         bytes: &[u8],
         pong: &[u8],
+        wanted: Wanted,
         hear: &mut impl FnMut(Packet<'_>, Mouth<'_>) -> Result<()>,
     ) -> Result<usize> {
         let mut used = 0;
@@ -268,7 +290,7 @@ impl Client {
         while let Some(frame) = frame::decode(&bytes[used..])? {
             used += frame.length;
             match frame.opcode {
-                Opcode::Text => self.understand(frame.payload, pong, hear)?,
+                Opcode::Text => self.understand(frame.payload, pong, wanted, hear)?,
                 Opcode::Ping => Mouth(&self.stream).say(&frame::masked_pong(frame.payload))?,
                 Opcode::Close => bail!("the server said goodbye: {}", farewell(frame.payload)),
                 Opcode::Binary | Opcode::Pong => {}
@@ -281,14 +303,18 @@ impl Client {
         &mut self,
         text: &[u8],
         pong: &[u8],
+        wanted: Wanted,
         hear: &mut impl FnMut(Packet<'_>, Mouth<'_>) -> Result<()>,
     ) -> Result<()> {
         match (packet::read(text), &self.stage) {
+            (Packet::Connected | Packet::Refused, Stage::Connecting) if wanted.is(text) => {
+                self.stage = Stage::Connected;
+            }
+            (Packet::Connected, _) => bail!("the server let in whom it was to refuse"),
             (Packet::Open, Stage::Opening(connect)) => {
                 Mouth(&self.stream).say(connect)?;
                 self.stage = Stage::Connecting;
             }
-            (Packet::Connected, Stage::Connecting) => self.stage = Stage::Connected,
             (Packet::Ping, _) => Mouth(&self.stream).say(pong)?,
             (Packet::Refused | Packet::Closed, _) => {
                 bail!("the server refused: {}", String::from_utf8_lossy(text))
@@ -299,6 +325,17 @@ impl Client {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Wanted {
+    /// Whether the answer to a CONNECT, `text`, is the one that is wanted.
+    fn is(self, text: &[u8]) -> bool {
+        match (packet::read(text), self) {
+            (Packet::Connected, Self::Welcome) => true,
+            (Packet::Refused, Self::Refusal(message)) => packet::refuses_with(text, message),
+            _ => false,
+        }
     }
 }
 

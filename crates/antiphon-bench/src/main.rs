@@ -32,6 +32,7 @@ Examples:
   antiphon-bench run                                    everything; writes docs/benchmarks.md (about 15 minutes)
   antiphon-bench run --quick --only antiphon,floor      a glance after a change (about half a minute)
   antiphon-bench run --scenario broadcast,echo --check  fails if a goal is missed
+  antiphon-bench run --only antiphon,unmetered --rounds 5   what counting costs, row by row
   antiphon-bench list                                   names for --scenario and --only";
 
 #[derive(Subcommand)]
@@ -148,7 +149,10 @@ fn plan(arguments: &Run) -> Result<Plan> {
         scenarios: chosen(arguments)?,
         contestants: Contestant::ALL
             .into_iter()
-            .filter(|contestant| arguments.only.is_empty() || arguments.only.contains(contestant))
+            .filter(|contestant| match arguments.only.as_slice() {
+                [] => contestant.is_usual(),
+                only => only.contains(contestant),
+            })
             .collect(),
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 3 }).max(1),
         pace: if arguments.quick { Pace::QUICK } else { Pace::FULL },
@@ -206,11 +210,12 @@ fn install(arguments: &Install) -> Result<bool> {
 fn list() -> Result<()> {
     let mut text = String::from("scenarios\n");
     for scenario in scenario::all(false) {
-        text.push_str(&format!("  {:<16} {}\n", scenario.name, scenario.work.title()));
+        text.push_str(&format!("  {:<24} {}\n", scenario.name, scenario.work.title()));
     }
     text.push_str("servers\n");
     for contestant in Contestant::ALL {
-        text.push_str(&format!("  {}\n", contestant.name()));
+        let note = if contestant.is_usual() { "" } else { "  (only if named)" };
+        text.push_str(&format!("  {}{note}\n", contestant.name()));
     }
     print(&text)
 }
@@ -276,5 +281,16 @@ mod tests {
         let plan = plan(&arguments).unwrap();
         assert_eq!(plan.contestants, [Contestant::Floor, Contestant::Antiphon]);
         assert_eq!((plan.rounds, plan.pace), (1, Pace::QUICK));
+    }
+
+    #[test]
+    fn the_product_without_metrics_takes_part_only_if_it_is_named() {
+        let contestants = |line: &[&str]| plan(&run_arguments(line)).unwrap().contestants;
+        assert!(!contestants(&[]).contains(&Contestant::Unmetered));
+        assert_eq!(contestants(&[]).len(), Contestant::ALL.len() - 1);
+        assert_eq!(
+            contestants(&["--only", "antiphon,unmetered"]),
+            [Contestant::Antiphon, Contestant::Unmetered]
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::progress::say;
 /// Fails if the toolchain or the network is missing, with the last thing that the installer said.
 pub fn install(contestant: Contestant, installed: &Path) -> Result<()> {
     match contestant {
-        Contestant::Floor | Contestant::Antiphon => Ok(()),
+        Contestant::Floor | Contestant::Antiphon | Contestant::Unmetered => Ok(()),
         Contestant::Socketioxide => build_socketioxide(installed),
         Contestant::Node => install_node(installed),
         Contestant::Python => install_python(installed),

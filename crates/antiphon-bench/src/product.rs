@@ -8,14 +8,29 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::scenario::Cast;
+use crate::scenario::{Admission, Cast};
+use crate::wire::token;
+
+/// Whether the product counts what it does. Nobody reads the counts while it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    /// As it does by default.
+    Counted,
+    /// `[telemetry] metrics = false`.
+    Off,
+}
 
 /// Fills `directory` with fresh data and a config, and returns the command that serves from it.
 ///
 /// Importing costs one commit per line, and a run serves the same cast again and again: what was imported once is kept
 /// beside it as `cast-…` and copied. [`forget`] clears it.
-pub fn prepare(binary: &Path, directory: &Path, cast: &Cast) -> Result<Command> {
-    let template = directory.join(format!("cast-{}-{}-{}", cast.people, cast.agents, cast.agent_id_length));
+pub fn prepare(binary: &Path, directory: &Path, cast: &Cast, metrics: Metrics) -> Result<Command> {
+    let admission = match cast.admission {
+        Admission::Everybody => "open",
+        Admission::Nobody => "closed",
+    };
+    let template =
+        directory.join(format!("cast-{}-{}-{}-{admission}", cast.people, cast.agents, cast.agent_id_length));
     if !template.exists() {
         import(binary, &template, cast)?;
     }
@@ -26,7 +41,7 @@ pub fn prepare(binary: &Path, directory: &Path, cast: &Cast) -> Result<Command> 
         fs::copy(entry.path(), data.join(entry.file_name())).context("copying what was imported")?;
     }
     let config = directory.join("antiphon.toml");
-    fs::write(&config, config_text(&data, cast))?;
+    fs::write(&config, config_text(&data, cast, metrics))?;
     let mut serve = Command::new(binary);
     serve.args(["serve", "--announce", "json", "--config"]).arg(&config);
     Ok(serve)
@@ -70,15 +85,20 @@ fn empty(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))
 }
 
-/// One plan without limits, then every person with a key, and an agent if there is one for them.
+/// One plan, without limits unless nobody is to be let in, then every person with a key, and an agent if there is one for them.
 fn import_lines(cast: &Cast) -> String {
     let mut lines = String::new();
     let mut line = |value: serde_json::Value| {
         // Writing to a string cannot fail.
         writeln!(lines, "{value}").unwrap_or_default();
     };
+    let connections = match cast.admission {
+        Admission::Everybody => None,
+        Admission::Nobody => Some(0),
+    };
     line(json!({
-        "kind": "plan", "name": "bench", "connectionsPerMinute": null, "messagesPerMonth": null, "agents": null,
+        "kind": "plan", "name": "bench", "connectionsPerMinute": connections, "messagesPerMonth": null,
+        "agents": null,
     }));
     for index in 0..cast.people {
         let person = cast.person(index);
@@ -91,10 +111,11 @@ fn import_lines(cast: &Cast) -> String {
     lines
 }
 
-/// The defaults but for two things. Writers who never wait for an answer outrun the agents, and it is their acks, not the
+/// The defaults but for three things. Writers who never wait for an answer outrun the agents, and it is their acks, not the
 /// agents' patience, that the durable rows are about. And everything comes as fast as it can and from one place, which is what
-/// the limits on rates are there to prevent.
-fn config_text(data: &Path, cast: &Cast) -> String {
+/// the limits on rates are there to prevent; in some rows all clients are one person, too. And an issuer is believed whose tokens
+/// the bench signs itself.
+fn config_text(data: &Path, cast: &Cast, metrics: Metrics) -> String {
     // A JSON string is a TOML string too.
     let data = json!(data.display().to_string());
     format!(
@@ -116,13 +137,25 @@ address = "127.0.0.1:0"
 waiting_replies = 1000000
 events_per_second = 0
 accepts_per_second = 0
+connections_per_person = 0
 
 [model]
 kind = "echo"
 chunk_words = 1
 chunk_delay = {}
+
+[telemetry]
+metrics = {}
+
+[[auth.issuer]]
+name = "bench"
+algorithms = ["HS256"]
+secret = "{}"
+people = "known"
 "#,
-        cast.chunk_delay.as_millis()
+        cast.chunk_delay.as_millis(),
+        metrics == Metrics::Counted,
+        token::SECRET
     )
 }
 
@@ -130,6 +163,7 @@ chunk_delay = {}
 mod tests {
     use super::*;
     use crate::scenario::Work;
+    use crate::scenario::authentication::Credential;
 
     #[test]
     fn everybody_is_imported_with_a_key_and_their_agent() {
@@ -147,9 +181,26 @@ mod tests {
 
     #[test]
     fn the_config_points_at_the_data_and_keeps_the_pace() {
-        let text = config_text(Path::new("/tmp/a \"b\""), &Work::Streams { rooms: 1 }.cast());
+        let cast = Work::Streams { rooms: 1 }.cast();
+        let text = config_text(Path::new("/tmp/a \"b\""), &cast, Metrics::Counted);
         assert!(text.contains(r#"data = "/tmp/a \"b\"""#), "{text}");
         assert!(text.contains("chunk_delay = 33"));
+    }
+
+    #[test]
+    fn without_metrics_nothing_else_is_different() {
+        let cast = Work::Echo { clients: 1 }.cast();
+        let text = |metrics| config_text(Path::new("/tmp/a"), &cast, metrics);
+        assert_eq!(text(Metrics::Counted).replace("metrics = true", "metrics = false"), text(Metrics::Off));
+        assert_ne!(text(Metrics::Counted), text(Metrics::Off));
+    }
+
+    #[test]
+    fn where_nobody_is_let_in_the_plan_says_so() {
+        let plan = |work: Work| import_lines(&work.cast()).lines().next().unwrap().to_owned();
+        assert!(plan(Work::Handshake { connections: 8 }).contains(r#""connectionsPerMinute":null"#));
+        let closed = Work::Authentication { credential: Credential::KnownKey, connections: 8 };
+        assert!(plan(closed).contains(r#""connectionsPerMinute":0"#));
     }
 
     #[test]
@@ -157,8 +208,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = directory.path().join("antiphon");
         assert_eq!(version(&nowhere), None);
-        let error = prepare(&nowhere, &directory.path().join("x"), &Work::Idle { connections: 1 }.cast())
-            .unwrap_err();
+        let cast = Work::Idle { connections: 1 }.cast();
+        let error = prepare(&nowhere, &directory.path().join("x"), &cast, Metrics::Counted).unwrap_err();
         assert!(error.to_string().contains("starting"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use crate::goals::{self, Verdict};
 use crate::machine::{self, Cores};
 use crate::runner::{Cell, Results};
 use crate::scenario::Pace;
+use crate::statistics::Series;
 
 /// The figures, absolute and as multiples of the floor, then the goals, then the notes.
 pub fn tables(results: &Results) -> String {
@@ -34,6 +35,15 @@ pub fn page(results: &Results, rounds: usize, pace: Pace, cores: Cores) -> Strin
          durable messages the floor is one `fdatasync` per message on the same disk.",
     );
     push_line(&mut text, "");
+    push_line(
+        &mut text,
+        "In every round the servers take turns, and a multiple is the median of the rounds' own multiples: the machine's \
+         speed drifts from minute to minute, which moves both sides of a round alike. It therefore differs a little from \
+         the quotient of the two figures shown. What authentication adds is the median difference between a handshake \
+         that is refused once it is known who asks and the one beside it that is refused for want of a credential, both \
+         on the same server.",
+    );
+    push_line(&mut text, "");
     push_line(&mut text, &format!("- Date: {}", machine::today()));
     push_line(&mut text, &format!("- Machine: {}", machine::describe()));
     push_line(
@@ -59,22 +69,26 @@ fn figures(results: &Results) -> String {
     let mut rows = vec![vec!["work".to_owned()]];
     rows[0].extend(results.columns.iter().map(|(contestant, _)| contestant.name().to_owned()));
     for (scenario, cells) in &results.rows {
-        let floor = results.value(cells, Contestant::Floor).filter(|_| scenario.work.has_a_floor());
+        let floor = results.series(cells, Contestant::Floor).filter(|_| scenario.work.has_a_floor());
         let mut row = vec![scenario.work.title()];
-        row.extend(results.columns.iter().zip(cells).map(|((contestant, _), cell)| {
-            figure(cell, floor.filter(|floor| *contestant != Contestant::Floor && *floor > 0.0))
-        }));
+        row.extend(
+            results.columns.iter().zip(cells).map(|((contestant, _), cell)| {
+                figure(cell, floor.filter(|_| *contestant != Contestant::Floor))
+            }),
+        );
         rows.push(row);
     }
     aligned(&rows)
 }
 
-fn figure(cell: &Cell, floor: Option<f64>) -> String {
-    match (cell, floor) {
-        (Cell::Measured(value), Some(floor)) => format!("{} ({})", short(*value), ratio(value / floor)),
-        (Cell::Measured(value), None) => short(*value),
-        (Cell::Failed(_), _) => "failed".to_owned(),
-        (Cell::Absent, _) => "–".to_owned(),
+fn figure(cell: &Cell, floor: Option<&Series>) -> String {
+    match cell {
+        Cell::Measured(series) => match floor.and_then(|floor| series.times(floor)) {
+            Some(times) => format!("{} ({})", short(series.median()), ratio(times)),
+            None => short(series.median()),
+        },
+        Cell::Failed(_) => "failed".to_owned(),
+        Cell::Absent => "–".to_owned(),
     }
 }
 
@@ -133,6 +147,10 @@ mod tests {
     use super::*;
     use crate::scenario;
 
+    fn measured(rounds: &[f64]) -> Cell {
+        Cell::Measured(Series::new(rounds.iter().copied().map(Some).collect()).unwrap())
+    }
+
     fn results() -> Results {
         let scenario = scenario::all(false).remove(1);
         Results {
@@ -143,7 +161,7 @@ mod tests {
             ],
             rows: vec![(
                 scenario,
-                vec![Cell::Measured(2.5), Cell::Measured(2.75), Cell::Failed("it ended".to_owned())],
+                vec![measured(&[2.5]), measured(&[2.75]), Cell::Failed("it ended".to_owned())],
             )],
             notes: vec!["node failed at broadcast-1000: it\nended".to_owned()],
         }
@@ -155,6 +173,14 @@ mod tests {
         assert!(text.contains("| 2.50 "), "{text}");
         assert!(text.contains("| 2.75 (1.10 ×) "), "{text}");
         assert!(text.contains("| failed "), "{text}");
+    }
+
+    #[test]
+    fn a_multiple_is_that_of_the_rounds_and_not_of_the_figures() {
+        let mut results = results();
+        results.rows[0].1[0] = measured(&[1.0, 2.0, 4.0]);
+        results.rows[0].1[1] = measured(&[2.0, 6.0, 8.0]);
+        assert!(tables(&results).contains("| 6.00 (2.00 ×) "));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How a run proceeds: for every row, several rounds, and in every round each server once, started afresh.
 //!
-//! The servers take turns within a round, so that a noisy minute of the machine hits all of them and the median of
-//! the rounds leaves it out.
+//! The servers take turns within a round, so that a noisy minute of the machine hits all of them: they are compared round by
+//! round, and the median of the rounds leaves it out. Every other round goes backwards, so that a machine which only ever gets
+//! slower favours nobody.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::machine::{self, Cores};
 use crate::progress::say;
 use crate::scenario::durable::Durability;
 use crate::scenario::{Pace, Scenario, Work};
-use crate::statistics::median;
+use crate::statistics::Series;
 use crate::{disk, peers, product};
 
 /// What to run.
@@ -23,7 +24,7 @@ pub struct Plan {
     pub scenarios: Vec<Scenario>,
     /// The columns.
     pub contestants: Vec<Contestant>,
-    /// How often each is measured; the median counts.
+    /// How often each is measured; the median counts, of figures and of comparisons.
     pub rounds: usize,
     /// How long each looks.
     pub pace: Pace,
@@ -36,8 +37,8 @@ pub struct Plan {
 /// One figure of the table, or why there is none.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// The median of what the rounds gave.
-    Measured(f64),
+    /// What the rounds gave.
+    Measured(Series),
     /// No round gave anything; the reason of the last one.
     Failed(String),
     /// Not asked for, not installed, or not this server's work.
@@ -56,10 +57,10 @@ pub struct Results {
 }
 
 impl Results {
-    /// The figure of one row and one server.
-    pub fn value(&self, row: &[Cell], contestant: Contestant) -> Option<f64> {
+    /// What one server gave in one row, if it gave anything.
+    pub fn series<'a>(&self, row: &'a [Cell], contestant: Contestant) -> Option<&'a Series> {
         match self.cell(row, contestant) {
-            Cell::Measured(value) => Some(*value),
+            Cell::Measured(series) => Some(series),
             Cell::Failed(_) | Cell::Absent => None,
         }
     }
@@ -112,10 +113,12 @@ impl Results {
 
 /// Returns what the column's head is to be explained with; peers say it themselves when they are started.
 fn install(contestant: Contestant, places: &Places) -> Result<String> {
-    if contestant == Contestant::Antiphon {
+    if contestant.is_product() {
         product::forget(&places.product_data())?;
-        let version = product::version(&places.antiphon);
-        return version.with_context(|| format!("{} does not tell its version", places.antiphon.display()));
+        let version = product::version(&places.antiphon)
+            .with_context(|| format!("{} does not tell its version", places.antiphon.display()))?;
+        let counts = contestant == Contestant::Antiphon;
+        return Ok(if counts { version } else { format!("{version} with metrics = false") });
     }
     if contestant != Contestant::Floor {
         say(&format!("preparing {}", contestant.name()));
@@ -128,17 +131,23 @@ fn measure(plan: &Plan, scenario: &Scenario, results: &mut Results) -> Vec<Cell>
     say(&format!("{}: {}", scenario.name, scenario.work.title()));
     let mut columns = vec![Column::default(); results.columns.len()];
     for round in 1..=plan.rounds {
-        for (column, (contestant, versions)) in columns.iter_mut().zip(&mut results.columns) {
-            if !contestant.does(scenario.work) {
-                continue;
-            }
+        let mut turns: Vec<_> = columns
+            .iter_mut()
+            .zip(&mut results.columns)
+            .filter(|(_, (contestant, _))| contestant.does(scenario.work))
+            .collect();
+        if round % 2 == 0 {
+            turns.reverse();
+        }
+        for (column, (contestant, versions)) in turns {
             match measure_once(plan, *contestant, scenario.work, versions) {
                 Ok(value) => {
                     say(&format!("  round {round}  {:<13} {value:>10.2}", contestant.name()));
-                    column.values.push(value);
+                    column.rounds.push(Some(value));
                 }
                 Err(error) => {
                     say(&format!("  round {round}  {:<13} failed: {error:#}", contestant.name()));
+                    column.rounds.push(None);
                     column.failures.push(format!("{error:#}"));
                 }
             }
@@ -159,14 +168,14 @@ fn measure(plan: &Plan, scenario: &Scenario, results: &mut Results) -> Vec<Cell>
 /// What the rounds gave for one server.
 #[derive(Clone, Debug, Default)]
 struct Column {
-    values: Vec<f64>,
+    rounds: Vec<Option<f64>>,
     failures: Vec<String>,
 }
 
 impl Column {
     fn into_cell(mut self) -> Cell {
-        match (median(&self.values), self.failures.pop()) {
-            (Some(value), _) => Cell::Measured(value),
+        match (Series::new(self.rounds), self.failures.pop()) {
+            (Some(series), _) => Cell::Measured(series),
             (None, Some(failure)) => Cell::Failed(failure),
             (None, None) => Cell::Absent,
         }
@@ -195,13 +204,17 @@ mod tests {
 
     #[test]
     fn a_cell_is_the_median_of_the_rounds_that_worked() {
-        let column = |values: &[f64], failures: &[&str]| Column {
-            values: values.to_vec(),
+        let column = |rounds: &[Option<f64>], failures: &[&str]| Column {
+            rounds: rounds.to_vec(),
             failures: failures.iter().map(|&failure| failure.to_owned()).collect(),
         };
-        assert_eq!(column(&[3.0, 1.0, 2.0], &[]).into_cell(), Cell::Measured(2.0));
-        assert_eq!(column(&[3.0], &["it ended"]).into_cell(), Cell::Measured(3.0));
-        assert_eq!(column(&[], &["first", "last"]).into_cell(), Cell::Failed("last".to_owned()));
+        let median = |cell| match cell {
+            Cell::Measured(series) => Some(series.median()),
+            Cell::Failed(_) | Cell::Absent => None,
+        };
+        assert_eq!(median(column(&[Some(3.0), Some(1.0), Some(2.0)], &[]).into_cell()), Some(2.0));
+        assert_eq!(median(column(&[None, Some(3.0)], &["it ended"]).into_cell()), Some(3.0));
+        assert_eq!(column(&[None, None], &["first", "last"]).into_cell(), Cell::Failed("last".to_owned()));
         assert_eq!(column(&[], &[]).into_cell(), Cell::Absent);
     }
 }

@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use antiphon_bench::crowd::Crowd;
+use antiphon_bench::machine::Cores;
+use antiphon_bench::process::Server;
+
 #[test]
 fn a_tiny_run_against_the_floor_fills_every_row_it_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();
@@ -24,4 +28,17 @@ fn a_tiny_run_against_the_floor_fills_every_row_it_is_asked_for() {
     assert_eq!(figures.len(), 5, "{table}");
     assert!(figures.iter().all(|figure| *figure > 0.0), "{table}");
     assert!(std::fs::read_to_string(page).unwrap().contains(table.trim()));
+}
+
+#[test]
+fn whoever_is_to_be_turned_away_and_is_let_in_ends_the_measurement() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon-bench"));
+    command.args(["floor", "--scenario", "echo"]);
+    let server = Server::start(command, Cores::find().unwrap(), &directory.path().join("log")).unwrap();
+    let tokens = || ["k0".to_owned()];
+    Crowd::new().unwrap().arrive(server.door(), tokens()).unwrap();
+    let error =
+        Crowd::turned_away("Rate limit exceeded").unwrap().arrive(server.door(), tokens()).unwrap_err();
+    assert!(format!("{error:#}").contains("let in whom it was to refuse"), "{error:#}");
 }

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_comes_from_the_credential_alone() {
+    fn t3_identity_comes_from_the_credential_alone() {
         let ada = || Principal::Person(person("ada"));
         let table = [
             (ada(), Claim::NONE, Ok("ada")),
@@ -310,7 +310,7 @@ mod tests {
     /// Everything that may be done: to a topic that is the person's own, that is somebody else's, or that is nobody's or not
     /// there. All that is not in a list is refused.
     #[test]
-    fn the_table_of_who_may_do_what_where() {
+    fn t5_t6_the_table_of_who_may_do_what_where() {
         let conversation = ConversationId::direct(&agent_of("ada").id, &person("ada"));
         let none: &[Action] = &[];
         type Row<'a> = (Topic, Option<&'a str>, &'a [Action], &'a [Action], &'a [Action]);
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_and_what_is_not_yours_look_the_same() {
+    fn t5_what_is_not_there_and_what_is_not_yours_look_the_same() {
         let ada = actor(Principal::Person(person("ada")));
         let (luna, bobs) = (agent_of("ada").id, agent_of("bob"));
         let topics =

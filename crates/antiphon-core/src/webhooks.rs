@@ -66,6 +66,10 @@ pub trait Deliveries: Send + Sync {
     /// The endpoints that are disabled, in the order of their names, and since when.
     async fn disabled(&self) -> Result<Vec<(String, Timestamp)>, Fault>;
 
+    /// How many deliveries there are to each endpoint that has some, in no particular order. Looks at all of them, so it is for
+    /// those who ask now and then.
+    async fn queued(&self) -> Result<Vec<(String, Queued)>, Fault>;
+
     /// Gives up what was announced before `announced_before` and is still not delivered, and forgets what died before
     /// `died_before`. Returns how many were given up and how many forgotten; twice 0 when nothing is left. One call takes a
     /// bounded time, so that others get their turn in between.
@@ -105,6 +109,15 @@ pub enum About {
     Message(ConversationId, u64),
     /// Its person came (`true`) or is gone.
     Presence(bool),
+}
+
+/// How many deliveries there are to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Those that are on their way: due, to be tried again, or held by one before them.
+    pub pending: u64,
+    /// Those that were given up and are kept.
+    pub dead: u64,
 }
 
 /// What [`Deliveries::due`] found.

@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_hears_what_is_not_theirs(
+    fn t5_t6_nobody_hears_what_is_not_theirs(
         owners in prop::collection::vec(0..=PEOPLE.len(), AGENTS.len()),
         steps in prop::collection::vec(step(), 1..150),
     ) {

@@ -79,7 +79,7 @@ proptest! {
 }
 
 #[test]
-fn a_fresh_connection_is_seated_only_where_it_may_listen() {
+fn t6_a_fresh_connection_is_seated_only_where_it_may_listen() {
     let plan =
         Plan { name: "free".into(), connections_per_minute: None, messages_per_month: None, agents: None };
     let plan = Arc::new(plan);

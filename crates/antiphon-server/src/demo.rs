@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::admin;
 use crate::config::{Config, Listener, Mount, Server, Store};
 use crate::wiring::Served;
+use crate::{admin, auth};
 
 /// Where browsers that try the demo out may come from, besides the demo's own ports.
 const ORIGINS: [&str; 6] = [
@@ -17,6 +17,9 @@ const ORIGINS: [&str; 6] = [
     "http://127.0.0.1:5173",
     "http://localhost:8080",
 ];
+
+/// Chains that wallets which try the demo out are on: Ethereum, its test chain Sepolia, and what nodes on one's own machine use.
+const CHAINS: [u64; 3] = [1, 11_155_111, 31_337];
 
 /// Which ports the demo takes.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,17 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
         Places::Documented(offset) => documented.saturating_add(offset),
         Places::Free => 0,
     };
+    // A page signs in to where it came from, so the hosts are those of the origins; first the demo's own, whatever its port.
+    let own = match places {
+        Places::Documented(_) => port(3000),
+        Places::Free => 3000,
+    };
+    let mut domain = vec![format!("localhost:{own}"), format!("127.0.0.1:{own}")];
+    for host in ORIGINS.iter().filter_map(|origin| origin.strip_prefix("http://")) {
+        if domain.iter().all(|known| known != host) {
+            domain.push(host.to_owned());
+        }
+    }
     let chat = Mount { origins: ORIGINS.map(str::to_owned).to_vec(), ..Mount::new("/api/socketio", "chat") };
     Config {
         server: Server {
@@ -48,6 +62,7 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
             mounts: vec![chat],
         }],
         store: Store::default(),
+        auth: auth::Settings { domain, chains: CHAINS.to_vec(), ..auth::Settings::default() },
         admin: admin::Settings {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(9464))),
             ..admin::Settings::default()
@@ -84,4 +99,26 @@ Paste this into Node (`npm install socket.io-client` first):
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wallets_sign_in_to_the_demo_wherever_it_is_and_to_pages_that_may_come_to_it() {
+        let domain = |places| {
+            let config = config(None, places);
+            config.auth.check(true).unwrap();
+            config.auth.domain
+        };
+        let documented = domain(Places::Documented(0));
+        assert_eq!(documented[..2], ["localhost:3000", "127.0.0.1:3000"]);
+        assert_eq!(documented.iter().filter(|host| *host == "localhost:3000").count(), 1);
+        assert_eq!(
+            domain(Places::Documented(100))[..3],
+            ["localhost:3100", "127.0.0.1:3100", "localhost:3000"]
+        );
+        assert!(domain(Places::Free).contains(&"localhost:5173".to_owned()));
+    }
 }

@@ -8,6 +8,7 @@
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
 //! | `mount`, `shared` | what is served where; what all cores share |
 //! | `pace` | how often something may happen |
+//! | `topics` | how a topic is written as text |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
 //! | `hub` | topic → who listens here; fan-out; outbox |
@@ -42,6 +43,7 @@ mod session;
 mod shared;
 pub mod sqlite;
 pub mod telemetry;
+mod topics;
 mod transport;
 pub mod webhooks;
 mod wheel;

@@ -15,7 +15,7 @@ use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
-use crate::session::Closing;
+use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
 
 /// Letters that may wait for a core before everybody else slows down for it.
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) voices: Vec<Voice>,
     pub(crate) limits: Limits,
     pub(crate) crowd: Crowd,
+    pub(crate) people: Headcount,
     /// Events that one connection may send.
     pub(crate) events: Pace,
     /// Connections that may be accepted.
@@ -69,6 +70,7 @@ impl Shared {
             mailboxes,
             voices,
             crowd: Crowd::new(&limits, &config.server.trusted_proxies),
+            people: Headcount::new(limits.connections_per_person),
             events: Pace::new(limits.events_per_second, limits.events_burst),
             accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
             grace: config.auth.grace,
@@ -243,7 +245,7 @@ pub struct Reading {
     pub long_turns: u64,
     /// CONNECTs and events refused because their connection sent too many.
     pub limited: u64,
-    /// Connections and sessions refused because their address or network had enough.
+    /// Connections, sessions and CONNECTs refused because their address, network or person had enough.
     pub crowded: u64,
     /// Requests for sessions that do not exist.
     pub strays: u64,

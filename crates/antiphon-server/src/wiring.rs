@@ -29,7 +29,7 @@ use crate::mount::{Mount, Serves, Voice, VoiceId};
 use crate::outbound::Outbound;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
-use crate::telemetry::{Parts, Scraper, Shape};
+use crate::telemetry::{Part, Parts, Scraper, Shape};
 use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
@@ -100,7 +100,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
     let admin_port = admin::Port::bind(&config.admin)?;
-    let Stores { store, webhooks: webhook_store, parts } = match extras.store {
+    let Stores { store, webhooks: webhook_store, mut parts } = match extras.store {
         Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
         None => open_store(&config)?,
     };
@@ -138,6 +138,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     if refunded > 0 {
         tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
     }
+    parts.extend(webhooks.clone().map(|webhooks| webhooks as Arc<dyn Part>));
 
     let mut dialects = antiphon_dialects::dialects();
     dialects.extend(extras.dialects);
@@ -168,7 +169,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
-    let api = Api::new(shared.clone(), &config.api);
+    let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
         Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))

@@ -10,7 +10,7 @@ use crate::process::Server;
 
 /// How many come before they all leave again. Few, because in the dialect a newcomer is news to everybody who is there,
 /// and in a full house this would measure the news.
-const WAVE: usize = 8;
+pub(super) const WAVE: usize = 8;
 
 /// How long a server must do nothing until what it did is read from its clock.
 const QUIET: Duration = Duration::from_millis(2);
@@ -27,19 +27,23 @@ pub fn cast() -> Cast {
 pub fn run(server: &Server, cast: &Cast, connections: usize) -> Result<f64> {
     let waves = connections.div_ceil(WAVE);
     for _ in 0..waves.div_ceil(4) {
-        one_wave(server, cast)?;
+        one_wave(server, Crowd::new()?, cast.tokens(0..WAVE))?;
     }
     let mut cpu = Duration::ZERO;
     for _ in 0..waves {
-        cpu += one_wave(server, cast)?;
+        cpu += one_wave(server, Crowd::new()?, cast.tokens(0..WAVE))?;
     }
     Ok(micros_each(cpu, waves * WAVE))
 }
 
-fn one_wave(server: &Server, cast: &Cast) -> Result<Duration> {
-    let mut crowd = Crowd::new()?;
+/// CPU of the server while one client comes for each of `tokens`; then they leave.
+pub(super) fn one_wave(
+    server: &Server,
+    mut crowd: Crowd,
+    tokens: impl IntoIterator<Item = String>,
+) -> Result<Duration> {
     let before = cpu_when_still(server, &mut crowd)?;
-    crowd.arrive(server.door(), cast.tokens(0..WAVE))?;
+    crowd.arrive(server.door(), tokens)?;
     Ok(cpu_when_still(server, &mut crowd)? - before)
 }
 

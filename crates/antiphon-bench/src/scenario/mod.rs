@@ -1,5 +1,6 @@
 //! What is measured: one work per row of the table, the same for every server.
 
+pub mod authentication;
 pub mod broadcast;
 pub mod closed_loop;
 pub mod durable;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use self::authentication::Credential;
 use crate::floor::Role;
 use crate::process::Server;
 
@@ -55,6 +57,13 @@ pub enum Work {
         /// How many come.
         connections: usize,
     },
+    /// From the TCP connection until it is known who asks: what that adds to a handshake.
+    Authentication {
+        /// What they show.
+        credential: Credential,
+        /// How many come.
+        connections: usize,
+    },
     /// Connections that do nothing.
     Idle {
         /// How many there are.
@@ -83,6 +92,17 @@ pub struct Cast {
     pub agent_id_length: usize,
     /// Time between two pieces of an answer.
     pub chunk_delay: Duration,
+    /// Who of them may come in.
+    pub admission: Admission,
+}
+
+/// Who may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Whoever has a good credential.
+    Everybody,
+    /// Nobody: once it is known who asks, their plan turns out to allow no connection at all.
+    Nobody,
 }
 
 /// How long to look.
@@ -105,6 +125,7 @@ impl Pace {
 pub fn all(quick: bool) -> Vec<Scenario> {
     let row = |name: &str, work| Scenario { name: name.to_owned(), work };
     let (newcomers, idle) = if quick { (500, 2_000) } else { (2_000, 5_000) };
+    let authentication = |credential| Work::Authentication { credential, connections: newcomers };
     vec![
         row("broadcast-100", Work::Broadcast { receivers: 100, in_flight: 1 }),
         row("broadcast-1000", Work::Broadcast { receivers: 1_000, in_flight: 1 }),
@@ -114,6 +135,10 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         row("echo", Work::Echo { clients: 100 }),
         row("saturation", Work::Saturation { clients: 1_000 }),
         row("handshake", Work::Handshake { connections: newcomers }),
+        row("authentication-none", authentication(Credential::None)),
+        row("authentication-new-key", authentication(Credential::NewKey)),
+        row("authentication-known-key", authentication(Credential::KnownKey)),
+        row("authentication-known-token", authentication(Credential::KnownToken)),
         row("idle", Work::Idle { connections: idle }),
         row("durable-rate", Work::DurableRate { senders: 64 }),
         row("durable-p99", Work::DurableLatency { senders: 64 }),
@@ -130,6 +155,7 @@ impl Work {
             Self::Echo { .. } => Self::Echo { clients: connections },
             Self::Saturation { .. } => Self::Saturation { clients: connections },
             Self::Handshake { .. } => Self::Handshake { connections },
+            Self::Authentication { credential, .. } => Self::Authentication { credential, connections },
             Self::Idle { .. } => Self::Idle { connections },
             Self::DurableRate { .. } => Self::DurableRate { senders: connections },
             Self::DurableLatency { .. } => Self::DurableLatency { senders: connections },
@@ -158,6 +184,18 @@ impl Work {
                 format!("p99 of echo at {} closed-loop clients, ms", thousands(clients))
             }
             Self::Handshake { .. } => "WebSocket handshake to CONNECT, µs".to_owned(),
+            Self::Authentication { credential: Credential::None, .. } => {
+                "WebSocket handshake to a CONNECT refused without a credential, µs".to_owned()
+            }
+            Self::Authentication { credential: Credential::NewKey, .. } => {
+                "authentication adds, an API key not seen lately, µs".to_owned()
+            }
+            Self::Authentication { credential: Credential::KnownKey, .. } => {
+                "authentication adds, an API key seen lately, µs".to_owned()
+            }
+            Self::Authentication { credential: Credential::KnownToken, .. } => {
+                "authentication adds, a signed token (JWT) seen lately, µs".to_owned()
+            }
             Self::Idle { .. } => "idle memory, KiB per connection".to_owned(),
             Self::DurableRate { senders } => format!("durable messages, {senders} senders, acks/s"),
             Self::DurableLatency { senders } => format!("p99 of a durable ack, {senders} senders, ms"),
@@ -171,7 +209,12 @@ impl Work {
 
     /// Whether multiples of the floor say anything: the floor holds next to nothing for a connection.
     pub fn has_a_floor(self) -> bool {
-        !matches!(self, Self::Idle { .. })
+        !matches!(self, Self::Idle { .. } | Self::Authentication { .. })
+    }
+
+    /// Whether the figure is what is left of two that are large beside it: then so is its noise, in percent.
+    pub fn is_a_difference(self) -> bool {
+        matches!(self, Self::Authentication { credential, .. } if credential != Credential::None)
     }
 
     /// Whether it is about storing, which only the product does; its floor is one sync per message.
@@ -188,6 +231,7 @@ impl Work {
             | Self::Echo { clients: connections }
             | Self::Saturation { clients: connections } => everyone(connections, connections),
             Self::Handshake { .. } => handshake::cast(),
+            Self::Authentication { credential, connections } => authentication::cast(credential, connections),
             Self::Idle { connections } => idle::cast(connections),
             // What is asked for is the ack; the answers end soon and take no part.
             Self::DurableRate { senders } | Self::DurableLatency { senders } => {
@@ -218,6 +262,9 @@ impl Work {
                 echo::run(server, &cast, clients, pace).map(|echo| echo.p99_millis)
             }
             Self::Handshake { connections } => handshake::run(server, &cast, connections),
+            Self::Authentication { credential, connections } => {
+                authentication::run(server, &cast, credential, connections)
+            }
             Self::Idle { connections } => idle::run(server, &cast, connections),
             Self::DurableRate { senders } => {
                 durable::run(server, &cast, senders, pace).map(|durability| durability.per_second)
@@ -231,8 +278,13 @@ impl Work {
 
 impl Cast {
     /// Nobody yet; answers come at 30 pieces a second.
-    pub const NOBODY: Self =
-        Self { people: 0, agents: 0, agent_id_length: 5, chunk_delay: Duration::from_millis(33) };
+    pub const NOBODY: Self = Self {
+        people: 0,
+        agents: 0,
+        agent_id_length: 5,
+        chunk_delay: Duration::from_millis(33),
+        admission: Admission::Everybody,
+    };
 
     /// Id of a person.
     pub fn person(&self, index: usize) -> String {

@@ -4,4 +4,5 @@
 
 pub mod frame;
 pub mod packet;
+pub mod token;
 pub mod upgrade;

@@ -40,6 +40,12 @@ pub fn connect(token: &str) -> String {
     format!(r#"40{{"token":"{token}"}}"#)
 }
 
+/// Whether a text that [`read`] finds to be a refused CONNECT says `message`, which needs no escapes.
+pub fn refuses_with(text: &[u8], message: &str) -> bool {
+    let said = text.strip_prefix(b"44{\"message\":\"").and_then(|rest| rest.strip_prefix(message.as_bytes()));
+    said.is_some_and(|rest| rest.starts_with(b"\""))
+}
+
 /// Joins the caller's conversation with `agent`; asks for an ack.
 pub fn join(agent: &str) -> String {
     format!(r#"420["chat:join",{{"agentId":"{agent}"}}]"#)
@@ -126,6 +132,14 @@ mod tests {
         assert!(is_piece(&piece_heard("a1").as_bytes()[2..]));
         assert!(!is_piece(br#"["chat:message",{"id":"x"}]"#));
         assert!(!is_piece(br#"["chat:message:complete",{"id":"x"}]"#));
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_whole_message() {
+        let text = br#"44{"message":"Rate limit exceeded","data":{"retryAfterMs":9}}"#;
+        assert!(refuses_with(text, "Rate limit exceeded"));
+        assert!(!refuses_with(text, "Rate limit"));
+        assert!(!refuses_with(br#"44{"message":"Invalid authentication token"}"#, "Rate limit exceeded"));
     }
 
     #[test]

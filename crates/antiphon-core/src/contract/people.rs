@@ -11,6 +11,7 @@ use crate::ports::Store;
 pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_person_is_found_as_they_were_put(&*open().await).await;
     a_person_put_again_is_replaced(&*open().await).await;
+    a_person_is_added_once_and_stays_who_they_are(open().await).await;
     people_are_listed_in_pages(&*open().await).await;
     a_plan_is_found_as_it_was_put(&*open().await).await;
     nobody_has_sent_anything_yet(&*open().await).await;
@@ -44,6 +45,34 @@ async fn a_person_put_again_is_replaced(store: &dyn Store) {
     let richer = Person { plan: "pro".into(), roles: Vec::new(), created_at: Timestamp(5), ..ada };
     store.put_person(&richer).await.unwrap();
     assert_eq!(store.person(&richer.id).await.unwrap(), Some(richer));
+}
+
+async fn a_person_is_added_once_and_stays_who_they_are(store: Arc<dyn Store>) {
+    let ada = person("ada");
+    assert!(store.add_person(&ada).await.unwrap());
+    let other =
+        Person { plan: "pro".into(), roles: vec!["admin".into()], created_at: Timestamp(5), ..ada.clone() };
+    assert!(!store.add_person(&other).await.unwrap());
+    assert_eq!(store.person(&ada.id).await.unwrap(), Some(ada));
+    // Whoever was put is there as well.
+    let bob = person("bob");
+    store.put_person(&bob).await.unwrap();
+    assert!(!store.add_person(&Person { plan: "pro".into(), ..bob.clone() }).await.unwrap());
+    assert_eq!(store.person(&bob.id).await.unwrap(), Some(bob));
+    // Many at once: one of them adds, and that one is who is there.
+    let many = (0..20).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let eve = Person { plan: format!("plan {number}"), ..person("eve") };
+            store.add_person(&eve).await.unwrap().then_some(eve)
+        })
+    });
+    let mut added = Vec::new();
+    for one in many.collect::<Vec<_>>() {
+        added.extend(one.await.unwrap());
+    }
+    assert_eq!(added.len(), 1);
+    assert_eq!(store.person(&added[0].id).await.unwrap(), added.pop());
 }
 
 async fn people_are_listed_in_pages(store: &dyn Store) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::conversation::Party;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
 use crate::ports::{Conversations, NewMessage};
-use crate::webhooks::{About, Announcement, Delivered, Letter, Webhooks};
+use crate::webhooks::{About, Announcement, Delivered, Letter, Queued, Webhooks};
 
 /// The whole suite of [`Webhooks`]. `open` opens a store with nothing in it.
 pub async fn webhooks<S: Conversations + Webhooks>(open: impl AsyncFn() -> Arc<S>) {
@@ -18,6 +18,7 @@ pub async fn webhooks<S: Conversations + Webhooks>(open: impl AsyncFn() -> Arc<S
     a_disabled_endpoint_gets_nothing_until_it_is_enabled(&*open().await).await;
     messages_are_followed_from_when_it_began(&*open().await).await;
     who_came_and_did_not_go_is_known(&*open().await).await;
+    what_is_on_its_way_and_what_died_is_counted_for_each_endpoint(&*open().await).await;
     what_is_too_old_is_given_up_and_then_forgotten(&*open().await).await;
 }
 
@@ -155,6 +156,32 @@ async fn dead_letters_are_listed_in_pages_and_come_back_to_life(store: &impl Web
     // A dead delivery cannot be settled.
     store.settle(dead[2].id, Delivered::Done, NOW).await.unwrap();
     assert!(store.dead(None, 10).await.unwrap() == dead[2..]);
+}
+
+async fn what_is_on_its_way_and_what_died_is_counted_for_each_endpoint(store: &impl Webhooks) {
+    assert_eq!(store.queued().await.unwrap(), []);
+    let both = &["left", "right"];
+    store
+        .announce(&[about("ada", 1, both), about("ada", 2, both), about("bob", 3, &["left"])])
+        .await
+        .unwrap();
+    let first = letters(store, "left", after(9)).await.remove(0);
+    store.settle(first.id, Delivered::Dead { why: "no".into() }, after(9)).await.unwrap();
+    let counted = async || {
+        let mut queued = store.queued().await.unwrap();
+        queued.sort_by(|a, b| a.0.cmp(&b.0));
+        queued
+            .into_iter()
+            .map(|(endpoint, Queued { pending, dead })| (endpoint, pending, dead))
+            .collect::<Vec<_>>()
+    };
+    // Those that wait for another one are on their way, too.
+    assert_eq!(counted().await, [("left".into(), 2, 1), ("right".into(), 2, 0)]);
+    store.disable("left", "gone", after(9)).await.unwrap();
+    drain(store, "right").await;
+    assert_eq!(counted().await, [("left".into(), 0, 3)]);
+    assert!(store.revive(first.id, after(9)).await.unwrap());
+    assert_eq!(counted().await, [("left".into(), 1, 2)]);
 }
 
 async fn a_disabled_endpoint_gets_nothing_until_it_is_enabled(store: &impl Webhooks) {

@@ -43,6 +43,9 @@ pub const KEYS_KEPT: i64 = 24 * 60 * 60 * 1_000;
 pub trait People: Send + Sync {
     /// Adds or replaces a person.
     async fn put_person(&self, person: &Person) -> Result<(), Fault>;
+    /// Adds a person unless there is one of this id, who then stays as they are. Returns whether it did; of several at once,
+    /// one does.
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault>;
     /// The person, if there is one.
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault>;
     /// People whose id comes after `after`, in the order of ids (by bytes), at most `limit`.

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use super::settings::Lock;
 use crate::shared::Shared;
 use crate::telemetry::context::{RequestId, Whose, within};
-use crate::telemetry::{self, REQUEST_ID, SPANS, Scraper};
+use crate::telemetry::{self, REQUEST_ID, SPANS, Scraper, cut};
 
 /// What answers without a token: it says no more here than on the public ports.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/version"];
@@ -54,9 +54,10 @@ pub(crate) fn router(sources: Sources) -> Router {
 async fn knock(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     // As if of a core that no machine has.
     let id = RequestId::new(u16::MAX, desk.requests.fetch_add(1, Relaxed));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let path = request.uri().path().to_owned();
+    let (method, shown) = (cut(request.method().as_str()).to_owned(), cut(&path).to_owned());
     let span = tracing::info_span!(
-        target: SPANS, "request", otel.kind = "server", http.request.method = %method, url.path = path,
+        target: SPANS, "request", otel.kind = "server", http.request.method = method, url.path = shown,
         http.response.status_code = tracing::field::Empty, request = %id,
     );
     let answer = async {
@@ -67,7 +68,7 @@ async fn knock(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> R
         let status = reply.status().as_u16();
         tracing::Span::current().record("http.response.status_code", status);
         // Never the query: people put tokens there.
-        tracing::debug!(%method, path, status, "an operator asked");
+        tracing::debug!(method, path = shown, status, "an operator asked");
         if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
             reply.headers_mut().insert(REQUEST_ID, id);
         }

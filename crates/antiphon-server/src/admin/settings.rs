@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use schemars::JsonSchema;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::config::Secret;
 
 /// Shortest token, in bytes: what cannot be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -24,9 +25,7 @@ pub struct Settings {
     pub address: SocketAddr,
     /// The token that whoever asks sends as `Authorization: Bearer …`, at least 16 bytes. `/healthz`, `/readyz` and `/version`
     /// answer without it. Default: none.
-    #[serde(serialize_with = "hidden")]
-    #[schemars(with = "Option<String>")]
-    pub token: Option<SecretString>,
+    pub token: Option<Secret>,
     /// A file that holds `token`. Default: none.
     pub token_file: Option<PathBuf>,
 }
@@ -57,7 +56,7 @@ impl Settings {
             self.address
         );
         if let Some(token) = &self.token {
-            long_enough(token.expose_secret())?;
+            long_enough(token.expose())?;
         }
         Ok(())
     }
@@ -65,7 +64,7 @@ impl Settings {
     /// What a token has to match, if there is one. Reads `token_file`.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<Lock>> {
         let token = match (&self.token, &self.token_file) {
-            (Some(token), _) => Lock::of(token.expose_secret()),
+            (Some(token), _) => Lock::of(token.expose()),
             (None, Some(file)) => {
                 let text = std::fs::read_to_string(file)
                     .with_context(|| format!("[admin] token_file: cannot read {}", file.display()))?;
@@ -90,10 +89,6 @@ fn is_loopback(address: IpAddr) -> bool {
             address.is_loopback() || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
         }
     }
-}
-
-fn hidden<S: Serializer>(token: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    token.as_ref().map(|_| "***").serialize(serializer)
 }
 
 /// What a token is compared with: its SHA-256, so that how long comparing takes says nothing about the token.
@@ -122,11 +117,7 @@ mod tests {
     use super::*;
 
     fn settings(address: &str, token: Option<&str>) -> Settings {
-        Settings {
-            address: address.parse().unwrap(),
-            token: token.map(SecretString::from),
-            ..Settings::default()
-        }
+        Settings { address: address.parse().unwrap(), token: token.map(Secret::new), ..Settings::default() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::problem::ProblemView;
 use super::route::{Route, SERVICE_KEY, SESSION};
 
 /// The groups of routes, in the order in which they are read.
-pub(super) const GROUPS: [(&str, &str); 9] = [
+pub(super) const GROUPS: [(&str, &str); 10] = [
     ("Commands", "Anything that can be asked of the server, alone or many at once."),
     ("People", "Who there is, who is here, and telling them something."),
     ("Conversations", "What people and agents say to each other."),
@@ -18,6 +18,7 @@ pub(super) const GROUPS: [(&str, &str); 9] = [
     ("Topics", "Named values for whoever listens."),
     ("Keys", "Who may come in, and who may not any more."),
     ("Login", "How clients of people get a session. Needs no service key, and is not for backends."),
+    ("Webhooks", "Other servers that are told what happens here: how they do, and what did not reach them."),
     ("Operating", "How the server is, and what happens on it."),
     ("Document", "This description."),
 ];

@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use super::State;
 use super::problem::{PROBLEM, Problem};
 use crate::telemetry::context::{here, within};
+use crate::telemetry::cut;
 
 /// The header that names a request.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -141,7 +142,7 @@ where
 {
     let Ticket { principal, key, fingerprint } = ticket;
     let Some(key) = key else {
-        return finish(state, work).await.and_then(|attempt| attempt.ended).into_response();
+        return finish(state, async move { work.await.ended }).await.into_response();
     };
     let request = RequestKey { principal, key: format!("request:{key}") };
     keyed(state, request, fingerprint, repeatable, work).await.into_response()
@@ -164,25 +165,26 @@ where
         );
         return Err(Problem::from(busy).with_status(StatusCode::CONFLICT));
     };
-    let store = state.shared.app.ports().store.clone();
-    match store.begin(&request, &fingerprint, state.shared.now()).await? {
-        Begun::New => {}
-        Begun::Unfinished if repeatable => {
-            tracing::info!(
-                principal = request.principal,
-                "a request is taken up again whose first try had no end"
-            );
+    let (store, now) = (state.shared.app.ports().store.clone(), state.shared.now());
+    // From here on nobody may go in between: a request that is noted and never worked on would be refused for a day.
+    finish(state, async move {
+        match store.begin(&request, &fingerprint, now).await? {
+            Begun::New => {}
+            Begun::Unfinished if repeatable => {
+                tracing::info!(
+                    principal = cut(&request.principal),
+                    "a request is taken up again whose first try had no end"
+                );
+            }
+            Begun::Unfinished => {
+                return Err(conflict(
+                    "An earlier try of this request ended without an answer, and what it asks for may have been done. \
+                     Look, and if it was not, ask under another key.",
+                ));
+            }
+            Begun::Answered(answer) => return replay(&answer),
+            Begun::Different => return Err(conflict("This Idempotency-Key was used for another request.")),
         }
-        Begun::Unfinished => {
-            return Err(conflict(
-                "An earlier try of this request ended without an answer, and what it asks for may have been done. \
-                 Look, and if it was not, ask under another key.",
-            ));
-        }
-        Begun::Answered(answer) => return replay(&answer),
-        Begun::Different => return Err(conflict("This Idempotency-Key was used for another request.")),
-    }
-    let attempt = finish(state, async move {
         let attempt = work.await;
         let remembered = match attempt.again {
             true => store.abandon(&request).await,
@@ -193,20 +195,20 @@ where
             tracing::error!(error = &fault as &dyn std::error::Error, "the answer of a request was not kept");
         }
         drop(busy);
-        attempt
+        Ok(attempt.ended.into_response())
     })
-    .await?;
-    Ok(attempt.ended.into_response())
+    .await
 }
 
 /// Waits for the end of `work`, which does not depend on anybody waiting: an order that has begun is carried out, also for
 /// a client that is gone.
-async fn finish<W>(state: &State, work: W) -> Result<Attempt, Problem>
+async fn finish<T, W>(state: &State, work: W) -> Result<T, Problem>
 where
-    W: Future<Output = Attempt> + Send + 'static,
+    T: Send + 'static,
+    W: Future<Output = Result<T, Problem>> + Send + 'static,
 {
     match tokio::spawn(within(here(), work).in_current_span()).await {
-        Ok(attempt) => Ok(attempt),
+        Ok(ended) => ended,
         Err(error) => {
             if error.is_panic() {
                 state.shared.counters.panicked();

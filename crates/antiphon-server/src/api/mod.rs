@@ -2,14 +2,14 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`commands`] | any command of the core, alone or many in a row |
-//! | [`people`], [`conversations`], [`agents`], [`topics`], [`keys`], [`login`], [`status`], [`tail`] | the readable routes |
-//! | [`orders`] | what a command looks like as JSON: the one translation into the core's commands |
-//! | [`perform`], [`idempotency`] | how commands are done; how a request that is sent again has one effect |
-//! | [`route`], [`document`], [`page`] | what a route is, and what both descriptions say about it |
-//! | [`caller`], [`pace`] | who asks, and how often |
-//! | [`body`], [`problem`], [`moment`] | what is sent, what a refusal looks like, how a moment is written |
-//! | [`settings`] | what can be configured |
+//! | `commands` | any command of the core, alone or many in a row |
+//! | `people`, `conversations`, `agents`, `topics`, `keys`, `login`, `webhooks`, `status`, `tail` | the readable routes |
+//! | `orders` | what a command looks like as JSON: the one translation into the core's commands |
+//! | `perform`, `idempotency` | how commands are done; how a request that is sent again has one effect |
+//! | `route`, `document`, `page` | what a route is, and what both descriptions say about it |
+//! | `caller`, `pace` | who asks, and how often |
+//! | `body`, `problem`, `moment` | what is sent, what a refusal looks like, how a moment is written |
+//! | `settings` | what can be configured |
 //!
 //! Everything is decided by the core: nothing here has a rule of its own about who may do what.
 
@@ -34,6 +34,7 @@ mod settings;
 mod status;
 mod tail;
 mod topics;
+mod webhooks;
 mod work;
 
 use std::net::IpAddr;
@@ -63,6 +64,7 @@ use self::tail::queue::Tails;
 use crate::pace::Pace;
 use crate::shared::Shared;
 use crate::transport::crowd::Place;
+use crate::webhooks::Webhooks;
 
 /// What every route has at hand.
 type State = Arc<Office>;
@@ -77,6 +79,8 @@ struct Office {
     logins: Paces<Place>,
     underway: Underway,
     tails: Tails,
+    /// None when no endpoint is configured.
+    webhooks: Option<Arc<Webhooks>>,
     document: Bytes,
     page: Bytes,
 }
@@ -89,8 +93,8 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// An API over what all cores share.
-    pub(crate) fn new(shared: Arc<Shared>, settings: &Settings) -> Self {
+    /// An API over what all cores share, and over the webhooks if there are any.
+    pub(crate) fn new(shared: Arc<Shared>, webhooks: Option<Arc<Webhooks>>, settings: &Settings) -> Self {
         let routes = routes();
         // Text, numbers, and maps with text for keys.
         let document = serde_json::to_value(document::describe(&routes)).expect("a document is plain JSON");
@@ -101,6 +105,7 @@ impl Api {
             logins: Paces::new(Pace::per_minute(settings.logins_per_minute)),
             underway: Underway::default(),
             tails: Tails::new(settings.max_tails, settings.tail_queue),
+            webhooks,
             page: page::render(&document).into(),
             document: document.to_string().into(),
             settings: settings.clone(),
@@ -145,6 +150,7 @@ fn routes() -> Vec<Route> {
         topics::routes(),
         keys::routes(),
         login::routes(),
+        webhooks::routes(),
         status::routes(),
         tail::routes(),
         descriptions(),

@@ -13,7 +13,7 @@ use super::caller::Backend;
 use super::idempotency::{self, Answer, Attempt, Ticket};
 use super::orders::{Order, is_repeatable};
 use super::problem::Problem;
-use crate::telemetry;
+use crate::telemetry::{self, cut};
 
 /// The body of a request of a backend, with all that makes it the same as another one.
 pub(super) struct Errand {
@@ -99,7 +99,7 @@ pub(super) async fn perform_all(
 
 /// Has the core do one command, as the service or as the person that it is for.
 pub(super) async fn carry_out(state: &State, backend: &Backend, order: Order) -> Result<Outcome, Problem> {
-    tracing::debug!(backend = backend.name(), command = order.command.name(), "a backend asks");
+    tracing::debug!(backend = cut(&backend.name()), command = order.command.name(), "a backend asks");
     state.shared.breathe().await;
     let caller = match &order.person {
         Some(person) => backend.caller_as(state, person).await?,

@@ -1,8 +1,6 @@
-//! Topics as text, and publishing to them.
+//! Publishing to topics.
 
 use antiphon_core::command::Command;
-use antiphon_core::ids::{AgentId, ConversationId, PersonId, TaskId};
-use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
 use axum::extract::State as Extracted;
 use axum::response::Response;
@@ -11,69 +9,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::State;
-use super::body::{Place, nearest, object};
+use super::body::{Place, object};
 use super::caller::Backend;
 use super::idempotency::Answer;
 use super::orders::Order;
 use super::perform::{Errand, perform};
 use super::problem::Problem;
 use super::route::Route;
-
-/// The kinds of topics that a backend can name.
-const KINDS: [&str; 7] = ["everyone", "person", "agent", "conversation", "named", "task", "dashboard"];
-
-/// Longest accepted name of an event and of a named topic, in bytes.
-const MAX_NAME_BYTES: usize = 256;
-
-/// The topic that `text` names: `everyone`, or a kind and an id as in `person:user-123`.
-pub(super) fn read(text: &str) -> Result<Topic, Refusal> {
-    match text.split_once(':') {
-        None if text == "everyone" => Ok(Topic::Everyone),
-        None if text == "dashboard" => Ok(Topic::Dashboard),
-        None => Err(Refusal::invalid(
-            "A topic is `everyone` or `dashboard`, or a kind and an id: `person:user-123`, `agent:luna`, \
-             `conversation:<uuid>`, `task:<uuid>`, `named:<name>`.",
-        )),
-        Some((kind, id)) => of(kind, id),
-    }
-}
-
-/// The topic of this kind and id.
-pub(super) fn of(kind: &str, id: &str) -> Result<Topic, Refusal> {
-    match kind {
-        "person" => PersonId::parse(id).map(Topic::Person),
-        "agent" => AgentId::parse(id).map(Topic::Agent),
-        "conversation" => Uuid::parse_str(id)
-            .map(|id| Topic::Conversation(ConversationId(id)))
-            .map_err(|_| Refusal::invalid("A conversation is named by its UUID.")),
-        "task" => Uuid::parse_str(id)
-            .map(|id| Topic::Task(TaskId(id)))
-            .map_err(|_| Refusal::invalid("A task is named by its UUID.")),
-        "named" => check_name(id).map(|()| Topic::Named(id.into())),
-        _ => {
-            let meant =
-                nearest(kind, KINDS).map_or_else(String::new, |name| format!(" Did you mean `{name}`?"));
-            Err(Refusal::invalid(format!("The kinds of topics are {}.{meant}", KINDS.join(", "))))
-        }
-    }
-}
-
-/// A topic in the form that [`read`] reads.
-pub(super) fn write(topic: &Topic) -> String {
-    match topic {
-        Topic::Everyone => "everyone".into(),
-        Topic::Person(id) => format!("person:{id}"),
-        Topic::Agent(id) => format!("agent:{id}"),
-        Topic::Conversation(id) => format!("conversation:{id}"),
-        Topic::Named(name) => format!("named:{name}"),
-        Topic::Nodes => "nodes".into(),
-        Topic::Task(id) => format!("task:{id}"),
-        Topic::Dashboard => "dashboard".into(),
-    }
-}
+use crate::topics::of;
+pub(super) use crate::topics::{check_name, read, write};
 
 pub(super) fn routes() -> Vec<Route> {
     let description =
@@ -93,14 +39,6 @@ pub(super) fn routes() -> Vec<Route> {
         .takes::<Publication>(json!({"name": "maintenance", "value": {"minutes": 10}}))
         .gives(StatusCode::OK, "It was sent.", &Published { received: 250 });
     vec![to_one, to_all]
-}
-
-/// Whether `name` may be the name of an event or of a topic.
-pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(Refusal::invalid("A name has 1 to 256 bytes and no control characters."));
-    }
-    Ok(())
 }
 
 /// A named value for everybody who listens to a topic.
@@ -158,30 +96,4 @@ async fn publish_to(
     let ticket = errand.ticket(&backend);
     let answer = move |state: State, _| async move { heard(&state, &topic).await };
     Ok(perform(state, backend, ticket, Order { person: None, command }, answer).await)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_is_read_as_it_is_written() {
-        let uuid = "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11";
-        let conversation = format!("conversation:{uuid}");
-        for text in
-            ["everyone", "person:user-123", "agent:a:b", "named:orders", "named:'; --\"", &conversation]
-        {
-            assert_eq!(read(text).map(|topic| write(&topic)).as_deref(), Ok(text));
-        }
-    }
-
-    #[test]
-    fn t5_what_is_no_topic_is_refused_and_the_nodes_are_none() {
-        for text in
-            ["", "nodes", "nodes:", "Nodes:x", "person:", "person", "conversation:7", "named:", "persn:ada"]
-        {
-            assert!(read(text).is_err(), "{text}");
-        }
-        assert!(read("persn:ada").unwrap_err().message.ends_with("Did you mean `person`?"));
-    }
 }

@@ -2,16 +2,16 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`door`] | the one door: who comes in with what, for now and until when |
+//! | `door` | the one door: who comes in with what, for now and until when; and whose a credential is |
 //! | [`keys`] | how API keys, service keys and operator tokens are made and recorded |
-//! | [`token`] | whether a token that somebody else signed (JWT) is to be believed, and what it says |
-//! | [`sessions`], [`passwords`] | how a login becomes a session; whether a password is somebody's |
-//! | [`wallet`] | how somebody proves that a wallet is theirs |
-//! | [`revocation`] | which credentials are dead before their time |
-//! | [`secret`] | how secrets of ours are made, hashed and told apart by their shape |
-//! | [`rate`] | how often somebody may try |
-//! | [`placeholders`] | which credentials everybody knows from the documents |
-//! | [`settings`] | what can be configured |
+//! | `token` | whether a token that somebody else signed (JWT) is to be believed, and what it says |
+//! | `sessions`, `passwords` | how a login becomes a session; whether a password is somebody's |
+//! | `wallet` | how somebody proves that a wallet is theirs |
+//! | `revocation` | which credentials are dead before their time |
+//! | `secret` | how secrets of ours are made, hashed and told apart by their shape |
+//! | `rate` | how often somebody may try |
+//! | `placeholders` | which credentials everybody knows from the documents |
+//! | `settings` | what can be configured |
 //!
 //! Secrets are stored as hashes and looked up by them; nothing here prints one.
 
@@ -33,6 +33,7 @@ use antiphon_core::refusal::{Code, Fault, Refusal};
 
 pub use door::{API, Doorkeeper};
 pub use sessions::Opened;
+pub(crate) use sessions::login_of;
 pub use settings::{Algorithm, Issuer, People, Settings};
 pub use token::Fetch;
 pub use wallet::Challenge;

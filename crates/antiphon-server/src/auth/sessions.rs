@@ -200,6 +200,13 @@ impl Sessions {
     }
 }
 
+/// What the login is called that `token` descends from, whichever of its tokens that is and however often it was renewed since.
+/// Nothing if it has not the form of one; whether there ever was such a login is not looked up.
+pub(crate) fn login_of(token: &SecretString) -> Option<SecretHash> {
+    let token = token.expose_secret();
+    Family::of(token, SESSION).or_else(|| Family::of(token, REFRESH)).map(Family::name)
+}
+
 /// What a refresh token leaves behind when it is used, among the nonces.
 fn mark(refresh: &str) -> SecretHash {
     secret::hash(&format!("used {refresh}"))

@@ -73,19 +73,21 @@ impl Server {
 }
 
 impl Client {
-    /// Everything that `/v1/{what}` lists, page by page.
-    pub(super) async fn pages(&self, what: &str) -> anyhow::Result<Vec<Value>> {
+    /// Everything that is listed at `path` under `/v1`, page by page. The list is called like the end of the path.
+    pub(super) async fn pages(&self, path: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let what = path.last().copied().unwrap_or_default();
         let (mut found, mut after) = (Vec::new(), None::<String>);
         loop {
             let mut query = vec![("limit", PAGE)];
             query.extend(after.as_deref().map(|after| ("after", after)));
-            let response = self.send(self.request(Method::GET, &[what], &query)?.timeout(PATIENCE)).await?;
+            let response = self.send(self.request(Method::GET, path, &query)?.timeout(PATIENCE)).await?;
             let mut page = read(response).await?;
             let Value::Array(entries) = page[what].take() else { bail!("the server sent no list of {what}") };
             found.extend(entries);
-            match page["next"].as_str() {
-                Some(next) => after = Some(next.to_owned()),
-                None => return Ok(found),
+            match &page["next"] {
+                Value::String(next) => after = Some(next.clone()),
+                Value::Number(next) => after = Some(next.to_string()),
+                _ => return Ok(found),
             }
         }
     }

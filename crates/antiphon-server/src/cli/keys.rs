@@ -276,7 +276,7 @@ async fn list(place: Place, wanted: impl Fn(&Value) -> bool, as_json: bool) -> a
                 }
             }
         }
-        Opened::Running(client) => client.pages("keys").await?,
+        Opened::Running(client) => client.pages(&["keys"]).await?,
     };
     found.retain(wanted);
     if as_json {

@@ -10,6 +10,7 @@
 //! | `keys` | `key …`, `service-key …` |
 //! | `token`, `vapid` | `token create`, `vapid generate` |
 //! | `publish`, `tail` | `publish`, `notice`; `tail` |
+//! | `webhooks` | `webhook …` |
 //! | `place`, `client` | whether a command works on a stopped server's data or asks a running server; how it asks |
 //! | `input`, `moment`, `table` | where secrets are taken from; how times are read and written; how lists are printed |
 //!
@@ -31,6 +32,7 @@ mod table;
 mod tail;
 mod token;
 mod vapid;
+mod webhooks;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -82,6 +84,8 @@ enum Command {
     Publish(publish::Publish),
     Notice(publish::Notice),
     Tail(tail::Tail),
+    #[command(subcommand)]
+    Webhook(webhooks::Webhook),
 
     #[command(hide = true)]
     Conformance(serve::Conformance),
@@ -117,6 +121,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Publish(command) => command.run().await,
             Command::Notice(command) => command.run().await,
             Command::Tail(command) => command.run().await,
+            Command::Webhook(command) => command.run().await,
             Command::Conformance(command) => command.run().await,
         }
     })

@@ -136,7 +136,7 @@ impl List {
                     }
                 }
             }
-            Opened::Running(client) => client.pages("people").await?,
+            Opened::Running(client) => client.pages(&["people"]).await?,
         };
         if self.json {
             return table::lines(&found);

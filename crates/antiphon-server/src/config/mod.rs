@@ -55,6 +55,7 @@ mod tree;
 mod validate;
 
 pub use load::{Loaded, Sources};
+pub(crate) use nearest::nearest;
 pub use problem::{Origin, Problem, Problems};
 pub use reference::reference;
 pub use schema::schema;

@@ -7,7 +7,7 @@ const FARTHEST: usize = 3;
 ///
 /// Case and separators do not count, so `pingInterval` is `ping_interval`; otherwise up to a third of the letters may differ, and
 /// no more than three.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = plain(name);
     known
         .into_iter()

@@ -199,6 +199,9 @@ pub struct Limits {
     /// Open sessions of one address (IPv4 address, IPv6 /64), and half as many as it may have HTTP connections. One more session
     /// is answered 429 with `Retry-After`; one more HTTP connection is closed. 0 sets no limit. Default: 1000.
     pub connections_per_address: usize,
+    /// CONNECTs of one person that may be open at a time, whichever credentials they come with; a connection in two namespaces is
+    /// two of them. One more is refused at CONNECT as rate limited. 0 sets no limit. Default: 100.
+    pub connections_per_person: usize,
     /// Sessions that one network (IPv4 /24, IPv6 /64) may open per second, and as many at once; requests for sessions that do
     /// not exist count, too. One more is answered 429 with `Retry-After`. 0 sets no limit. Default: 100.
     pub handshakes_per_second: u32,
@@ -227,6 +230,7 @@ impl Default for Limits {
             events_burst: 40,
             unknown_events: 10,
             connections_per_address: 1_000,
+            connections_per_person: 100,
             handshakes_per_second: 100,
             accepts_per_second: 2_000,
             exempt: ["127.0.0.0/8", "::1/128"]

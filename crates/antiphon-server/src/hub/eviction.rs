@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use antiphon_core::actor::{Actor, Principal, Proof};
+use antiphon_core::actor::{Actor, Principal};
 use antiphon_core::event::Event;
-use antiphon_core::ports::{Revocation, Revoked};
+use antiphon_core::ids::Timestamp;
+use antiphon_core::ports::Revocation;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -41,7 +42,7 @@ impl Heard {
     pub(crate) fn since(&self, count: u64, actor: &Actor) -> bool {
         let later = usize::try_from(self.count - count).unwrap_or(usize::MAX);
         later > self.recent.len()
-            || self.recent.iter().rev().take(later).any(|(_, revocation)| names(&revocation.what, actor))
+            || self.recent.iter().rev().take(later).any(|(_, revocation)| names(revocation, actor))
     }
 
     fn remember(&mut self, revocation: Revocation) {
@@ -59,8 +60,8 @@ impl Core {
     pub(crate) fn hear(self: &Rc<Self>, event: &Event) {
         if let Event::Revoked(revocation) = event {
             self.heard.borrow_mut().remember(revocation.clone());
-            let what = revocation.what.clone();
-            Eviction::new(move |actor| names(&what, actor), Dismissal::Revoked, None).begin(self);
+            let revocation = revocation.clone();
+            Eviction::new(move |actor| names(&revocation, actor), Dismissal::Revoked, None).begin(self);
         }
     }
 
@@ -124,25 +125,18 @@ impl<F: Fn(&Actor) -> bool + 'static> Eviction<F> {
     }
 }
 
-/// Whether `actor` is known by what was revoked.
-fn names(what: &Revoked, actor: &Actor) -> bool {
-    match (what, &actor.proof) {
-        (Revoked::Person(person), _) => actor.person() == Some(person),
-        (Revoked::Key(revoked), Proof::Key(key)) => revoked == key,
-        (Revoked::Session(revoked), Proof::Session(session)) => revoked == session,
-        (Revoked::Token { issuer, id }, Proof::Token { issuer: by, id: Some(token) }) => {
-            **issuer == **by && **id == **token
-        }
-        (Revoked::Key(_) | Revoked::Session(_) | Revoked::Token { .. }, _) => false,
-    }
+/// Whether `actor` is known by what was revoked. When their credential was issued is not known any more, so whenever it was.
+fn names(revocation: &Revocation, actor: &Actor) -> bool {
+    revocation.covers(&actor.proof, &actor.principal, Timestamp(i64::MIN))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use antiphon_core::actor::{KeyId, Plan, SecretHash};
-    use antiphon_core::ids::{PersonId, Timestamp};
+    use antiphon_core::actor::{KeyId, Plan, Proof, SecretHash};
+    use antiphon_core::ids::PersonId;
+    use antiphon_core::ports::Revoked;
 
     use super::*;
 
@@ -189,7 +183,8 @@ mod tests {
             (revoked_token("a", "1"), actor("ada", token("a", Some("2"))), false),
             (revoked_token("a", "1"), actor("ada", token("a", None)), false),
         ] {
-            assert_eq!(names(&what, &actor), named, "{what:?} of {actor:?}");
+            let revocation = Revocation { what, at: Timestamp(0), until: Timestamp(0) };
+            assert_eq!(names(&revocation, &actor), named, "{revocation:?} of {actor:?}");
         }
     }
 

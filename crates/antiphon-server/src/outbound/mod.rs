@@ -2,7 +2,7 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`settings`] | what can be configured |
+//! | `settings` | what can be configured |
 //! | `target` | whether a URL may be asked for at all |
 //! | `keys` | how the keys of token issuers are fetched |
 //! | `address` | which addresses belong to the public internet |

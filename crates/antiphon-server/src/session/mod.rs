@@ -8,6 +8,7 @@
 //! | [`intake`] | what becomes of packets until they are processed |
 //! | [`deadlines`] | what is due for it, and when |
 //! | [`socket`] | what is kept for one Socket.IO socket on it |
+//! | [`headcount`] | how many sockets speak for one person |
 //! | [`standing`] | how a socket stands with its credential: good, expired, renewed |
 //! | [`dismissal`] | how a socket is sent away |
 //! | [`speaking`] | how much a client may say |
@@ -18,6 +19,7 @@ mod closing;
 mod connection;
 mod deadlines;
 mod dismissal;
+mod headcount;
 mod intake;
 mod process;
 mod replying;
@@ -29,6 +31,7 @@ mod writing;
 pub(crate) use closing::Closing;
 pub(crate) use connection::{Connection, Link};
 pub(crate) use dismissal::Dismissal;
+pub(crate) use headcount::Headcount;
 pub(crate) use intake::Step;
 pub(crate) use socket::Socket;
 pub(crate) use standing::Standing;

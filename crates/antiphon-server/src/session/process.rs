@@ -20,6 +20,7 @@ use crate::cores::Core;
 use crate::mount::VoiceId;
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{Refused, SPANS, carry_out};
+use crate::transport::crowd::COME_BACK;
 use crate::transport::polling;
 
 impl Connection {
@@ -132,8 +133,9 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     if connection.is_closed() || connection.is_finishing() {
         return;
     }
-    match admitted {
-        Ok(actor) => seat(core, connection, id, actor, auth).await,
+    let counted = admitted.and_then(|actor| count_in(core, &actor).map(|counted| (actor, counted)));
+    match counted {
+        Ok((actor, counted)) => seat(core, connection, id, (actor, counted), auth).await,
         Err(refusal) => {
             core.shared.counters.refused();
             core.count(|tally| tally.refusal(id, refusal.code.name()));
@@ -144,11 +146,24 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     }
 }
 
+/// Counts one socket for the person of `actor`, if it is one; whether it was counted.
+fn count_in(core: &Core, actor: &Actor) -> Result<bool, Refusal> {
+    let Some(person) = actor.person() else { return Ok(false) };
+    core.shared.people.enter(person).ok_or_else(|| {
+        core.shared.counters.crowded();
+        Refusal::new(
+            Code::RateLimited { retry_after: COME_BACK },
+            "You have too many connections; please close some and try again.",
+        )
+    })
+}
+
+/// Lets `actor` in. What is counted for them is given back when the socket parts.
 async fn seat(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
     id: VoiceId,
-    actor: Arc<Actor>,
+    (actor, counted): (Arc<Actor>, bool),
     auth: Option<&str>,
 ) {
     let voice = core.shared.voice(id);
@@ -158,7 +173,7 @@ async fn seat(
         let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
         let name = ConnectionId { core: core.index, slot, generation: core.next_generation() };
         let caller = Caller { actor: actor.clone(), connection: Some(name) };
-        let socket = Rc::new(Socket::new(name, connection.clone(), id, caller));
+        let socket = Rc::new(Socket::new(name, connection.clone(), id, caller, counted));
         entry.insert(socket.clone());
         socket
     };

@@ -23,14 +23,30 @@ pub(crate) struct Socket {
     pub(super) caller: RefCell<Caller>,
     /// How it stands with that credential.
     pub(super) standing: Cell<Standing>,
+    /// Whether it is counted for its person.
+    pub(super) counted: Cell<bool>,
     /// Where it listens.
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
 }
 
 impl Socket {
-    pub(crate) fn new(id: ConnectionId, connection: Rc<Connection>, voice: VoiceId, caller: Caller) -> Self {
-        let standing = Cell::new(Standing::Endless);
-        Self { id, connection, voice, caller: RefCell::new(caller), standing, seats: RefCell::default() }
+    /// `counted` says whether it is counted for its person, see [`Headcount`](super::Headcount).
+    pub(super) fn new(
+        id: ConnectionId,
+        connection: Rc<Connection>,
+        voice: VoiceId,
+        caller: Caller,
+        counted: bool,
+    ) -> Self {
+        Self {
+            id,
+            connection,
+            voice,
+            caller: RefCell::new(caller),
+            standing: Cell::new(Standing::Endless),
+            counted: Cell::new(counted),
+            seats: RefCell::default(),
+        }
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -55,6 +71,12 @@ impl Socket {
     /// Leaves every room at once and tells the core.
     pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
         core.leave_all(self);
+        // Another credential may have come in the meantime, but never another person.
+        if self.counted.replace(false)
+            && let Some(person) = self.actor().person()
+        {
+            core.shared.people.leave(person);
+        }
         core.count(|tally| tally.parted(self.voice));
         core.sockets.borrow_mut().try_remove(self.id.slot as usize);
         let (socket, app) = (self.clone(), core.shared.app.clone());

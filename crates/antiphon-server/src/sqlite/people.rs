@@ -25,6 +25,17 @@ impl People for SqliteStore {
         .await
     }
 
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault> {
+        let Person { id, plan, roles, created_at } = person.clone();
+        self.write("adding a person", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO people (id, plan, roles, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
+            )?;
+            Ok(statement.execute(params![id.as_str(), plan, from_texts(&roles)?, created_at.0])? > 0)
+        })
+        .await
+    }
+
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
         let id = id.clone();
         self.read("reading a person", move |connection| {

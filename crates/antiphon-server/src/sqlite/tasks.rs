@@ -195,7 +195,7 @@ fn find(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
 }
 
 fn list(connection: &Connection, filter: &TaskFilter, limit: u32) -> rusqlite::Result<Vec<Task>> {
-    let mut statement = connection.prepare_cached(&listing(filter))?;
+    let mut statement = connection.prepare_cached(listing(filter))?;
     // No place lies beyond i64::MAX.
     let after = i64::try_from(filter.after).unwrap_or(i64::MAX);
     let (status, agent) = (filter.status.map(status_name), filter.agent.as_ref().map(AgentId::as_str));
@@ -203,18 +203,34 @@ fn list(connection: &Connection, filter: &TaskFilter, limit: u32) -> rusqlite::R
 }
 
 /// The statement for what this filter asks for, each by its own index.
-pub(super) fn listing(filter: &TaskFilter) -> String {
-    let which = match (&filter.status, &filter.agent) {
-        (None, None) => "position > ?1",
-        (Some(_), None) => "status = ?2 AND position > ?1",
-        (None, Some(_)) => "agent = ?3 AND position > ?1",
-        (Some(_), Some(_)) => "agent = ?3 AND +status = ?2 AND position > ?1",
-    };
-    format!(
-        "SELECT position, id, title, description, priority, payload, needs, status, agent, result, error, created_by,
-                parent, conversation, version, reclaims, created_at, assigned_at, claimed_at, started_at, ended_at
-         FROM tasks WHERE {which} ORDER BY position LIMIT ?4"
-    )
+pub(super) fn listing(filter: &TaskFilter) -> &'static str {
+    match (&filter.status, &filter.agent) {
+        (None, None) => {
+            "SELECT position, id, title, description, priority, payload, needs, status, agent, result, error,
+                    created_by, parent, conversation, version, reclaims, created_at, assigned_at, claimed_at,
+                    started_at, ended_at
+             FROM tasks WHERE position > ?1 ORDER BY position LIMIT ?4"
+        }
+        (Some(_), None) => {
+            "SELECT position, id, title, description, priority, payload, needs, status, agent, result, error,
+                    created_by, parent, conversation, version, reclaims, created_at, assigned_at, claimed_at,
+                    started_at, ended_at
+             FROM tasks WHERE status = ?2 AND position > ?1 ORDER BY position LIMIT ?4"
+        }
+        (None, Some(_)) => {
+            "SELECT position, id, title, description, priority, payload, needs, status, agent, result, error,
+                    created_by, parent, conversation, version, reclaims, created_at, assigned_at, claimed_at,
+                    started_at, ended_at
+             FROM tasks WHERE agent = ?3 AND position > ?1 ORDER BY position LIMIT ?4"
+        }
+        // The plus keeps the other index away.
+        (Some(_), Some(_)) => {
+            "SELECT position, id, title, description, priority, payload, needs, status, agent, result, error,
+                    created_by, parent, conversation, version, reclaims, created_at, assigned_at, claimed_at,
+                    started_at, ended_at
+             FROM tasks WHERE agent = ?3 AND +status = ?2 AND position > ?1 ORDER BY position LIMIT ?4"
+        }
+    }
 }
 
 fn insert(connection: &Connection, task: &Task) -> rusqlite::Result<()> {

@@ -663,3 +663,28 @@ fn code(fault: &Fault) -> Option<ErrorCode> {
     }
     None
 }
+
+#[test]
+fn t31_no_statement_is_put_together_from_text() {
+    const VERBS: [&str; 5] = ["prepare(", "prepare_cached(", "execute(", "execute_batch(", "query_row("];
+    let mut statements = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sqlite")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for argument in VERBS.iter().flat_map(|verb| code.split(verb).skip(1)).map(str::trim_start) {
+            statements += 1;
+            let line = argument.lines().next().unwrap_or_default();
+            // Text that stands there, a constant, or the parameters.
+            let is_made_here = argument.starts_with('&') || line.contains("format!");
+            assert!(!is_made_here, "{}: {line}", path.display());
+        }
+        for begin in ["SELECT", "INSERT", "UPDATE", "DELETE", "PRAGMA"] {
+            assert!(!code.contains(&format!("format!(\"{begin} ")), "{}: {begin}", path.display());
+        }
+    }
+    assert!(statements > 50, "only {statements}: they are looked for in the wrong way");
+}

@@ -4,7 +4,7 @@ use antiphon_core::conversation::Message;
 use antiphon_core::ids::{ConversationId, PersonId, Timestamp};
 use antiphon_core::refusal::Fault;
 use antiphon_core::webhooks::{
-    About, Announcement, Announcements, DeadLetter, Delivered, Deliveries, Due, Letter, body,
+    About, Announcement, Announcements, DeadLetter, Delivered, Deliveries, Due, Letter, Queued, body,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -174,6 +174,19 @@ impl Deliveries for SqliteStore {
             let mut statement = connection
                 .prepare_cached("SELECT endpoint, since FROM webhook_disabled ORDER BY endpoint")?;
             statement.query_map([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))?.collect()
+        })
+        .await
+    }
+
+    async fn queued(&self) -> Result<Vec<(String, Queued)>, Fault> {
+        self.read("counting webhooks", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT endpoint, sum(died_at IS NULL), sum(died_at IS NOT NULL) FROM webhook_deliveries GROUP BY endpoint",
+            )?;
+            let queued = |row: &Row<'_>| {
+                Ok((row.get(0)?, Queued { pending: count(row, 1)?, dead: count(row, 2)? }))
+            };
+            statement.query_map([], queued)?.collect()
         })
         .await
     }

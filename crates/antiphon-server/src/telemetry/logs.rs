@@ -133,6 +133,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::super::context::{RequestId, Whose, within};
+    use super::super::cut;
     use super::*;
 
     /// Characters that forge a line, colour it, ring, erase, turn it around, or end it in some viewers.
@@ -174,6 +175,23 @@ mod tests {
             let line = text.strip_suffix('\n').unwrap();
             assert!(!line.chars().any(is_dangerous), "{lines:?}: {line:?}");
             assert!(line.contains('e'), "{line}");
+        }
+    }
+
+    #[test]
+    fn t28_what_a_client_made_up_takes_little_room_whatever_it_is() {
+        for made_up in ["\n", "\u{1b}[2J", "\u{202e}", "👩", NASTY, "y"] {
+            let endless = made_up.repeat(10 * 1_024);
+            for lines in [Lines::Json, Lines::Plain] {
+                let text = logged(lines, "info", || tracing::info!(path = cut(&endless), "asked"));
+                let line = text.strip_suffix('\n').unwrap();
+                assert!(!line.chars().any(is_dangerous), "{lines:?}: {line:?}");
+                assert!(line.len() < 2_500, "{lines:?}: {}", line.len());
+                if lines == Lines::Json {
+                    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                    assert_eq!(line["path"], cut(&endless));
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `settings` | what can be configured |
 //! | `logs` | what a line of the log looks like |
+//! | `cut` | how much room a line has for what somebody else made up |
 //! | `context` | in whose name this thread works at the moment |
 //! | `traces` | where spans go |
 //! | `commands` | having the core do a command, with everything that is noted about it |
@@ -12,13 +13,14 @@
 //! | `histogram` | how durations and sizes are counted |
 //! | `scrape` | what `/metrics` says |
 //! | `exposition` | how it is written: Prometheus' text format |
-//! | `store` | what it says about the embedded database |
+//! | `store`, `webhooks` | what it says about the embedded database, and about webhooks |
 //! | `process` | what the operating system says about this process |
 //!
 //! Nothing here ever holds what people wrote, or a credential: labels are names of ours and documented names of events.
 
 mod commands;
 pub(crate) mod context;
+mod cut;
 mod exposition;
 pub(crate) mod histogram;
 mod logs;
@@ -30,8 +32,10 @@ mod sheet;
 mod store;
 pub(crate) mod tally;
 mod traces;
+mod webhooks;
 
 pub(crate) use commands::carry_out;
+pub(crate) use cut::cut;
 pub(crate) use exposition::CONTENT_TYPE;
 pub use logs::{Lines, log_layer};
 pub(crate) use scrape::{Part, Parts, Scraper};

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::exposition::Page;
 use super::named::Named;
@@ -20,14 +22,18 @@ use crate::config;
 use crate::hub::Mail;
 use crate::shared::Shared;
 
-/// How long a core may take to answer.
+/// How long a core, and a part, may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Nanoseconds in a second.
 const NANOSECONDS: f64 = 1e9;
 
 /// A part of the server that has numbers of its own.
+#[async_trait]
 pub(crate) trait Part: Send + Sync {
+    /// Finds out what [`write`](Self::write) is to say, if that takes asking somebody else. It has half a second; after that
+    /// what was found out before is said once more.
+    async fn look(&self) {}
     /// Writes its families. Their names belong to it alone. Must be quick.
     fn write(&self, page: &mut Page);
 }
@@ -72,7 +78,8 @@ impl Scraper {
 
     /// The page.
     pub(crate) async fn page(&self) -> String {
-        let late = self.ask_all().await;
+        let look = join_all(self.parts.iter().map(|part| part.look()));
+        let (late, _) = tokio::join!(self.ask_all(), timeout(PATIENCE, look));
         let mut page = Page::default();
         self.server(&mut page, late);
         if let Some(all) = self.sum() {

@@ -29,8 +29,8 @@ const SWEEP: usize = 1_024;
 /// HTTP connections per session that an address may have at once: polling needs one that waits and one that speaks.
 const HTTP_PER_SESSION: u32 = 2;
 
-/// Milliseconds after which an address that has all it may have is told to try again.
-const COME_BACK: u64 = 10_000;
+/// Milliseconds after which an address, or a person, that has all it may have is told to try again.
+pub(crate) const COME_BACK: u64 = 10_000;
 
 /// Who has how much.
 pub(crate) struct Crowd {

@@ -28,7 +28,7 @@ use crate::listen::Port;
 use crate::mount::{Mount, Serves};
 use crate::session::{Closing, Connection, Link};
 use crate::telemetry::context::{Whose, within};
-use crate::telemetry::{REQUEST_ID, Refused, SPANS};
+use crate::telemetry::{REQUEST_ID, Refused, SPANS, cut};
 use crate::transport::crowd::{Entry, Visit};
 use crate::transport::origin::{Page, Verdict};
 use crate::transport::polling::{
@@ -79,8 +79,8 @@ async fn named(
         Span::none()
     } else {
         tracing::info_span!(
-            target: SPANS, "request", otel.kind = "server", http.request.method = %request.method(),
-            url.path = uri.path(), http.response.status_code = Empty, request = %id,
+            target: SPANS, "request", otel.kind = "server", http.request.method = cut(request.method().as_str()),
+            url.path = cut(uri.path()), http.response.status_code = Empty, request = %id,
         )
     };
     let answered = async {

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::endpoint::Endpoint;
 use super::schedule::Schedule;
 use crate::outbound::{Answer, Failure, Outbound, Purpose, causes};
+use crate::telemetry::cut;
 
 /// How long deliveries under way may go on after the shutdown. One that is cut off is delivered again after the restart.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -31,12 +32,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest sleep without a look at the clock, which somebody may have set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// What has become of deliveries to one endpoint since the start.
+/// What has become of deliveries to one endpoint since the start, and how many there were at the last look.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) delivered: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) died: AtomicU64,
+    pub(super) pending: AtomicU64,
+    pub(super) dead: AtomicU64,
 }
 
 /// Delivers to one endpoint.
@@ -173,7 +176,7 @@ impl Courier {
                     webhook,
                     delivery = letter.id,
                     attempts = tried,
-                    why,
+                    why = cut(why),
                     "a delivery is given up"
                 );
                 &self.tally.died

@@ -1,15 +1,17 @@
 //! Who is told, of what, and how they know that it is us.
 
-use antiphon_core::ids::{AgentId, PersonId};
+use antiphon_core::ids::AgentId;
+use antiphon_core::topic::Topic;
 use anyhow::Context as _;
 use reqwest::Url;
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
-use super::facts::{Fact, Kind, Kinds, place};
+use super::facts::{Fact, Kind, Kinds};
 use super::settings;
 use super::signing::Signer;
+use crate::config::nearest;
 use crate::outbound::Outbound;
+use crate::topics;
 
 /// One other server, ready to be told.
 pub(super) struct Endpoint {
@@ -18,8 +20,8 @@ pub(super) struct Endpoint {
     pub(super) url: String,
     pub(super) signer: Signer,
     pub(super) kinds: Kinds,
-    /// Places in the words of [`place`]; empty is everywhere.
-    topics: Vec<String>,
+    /// Empty is everywhere.
+    topics: Vec<Topic>,
     /// Empty is all.
     agents: Vec<AgentId>,
 }
@@ -32,7 +34,8 @@ impl Endpoint {
         let signer = Signer::new(secret.expose())?;
         anyhow::ensure!(!settings.events.is_empty(), "the webhook names no events");
         let kinds = settings.events.iter().map(|name| kind(name)).collect::<anyhow::Result<Kinds>>()?;
-        let topics = settings.topics.iter().map(|topic| checked(topic)).collect::<anyhow::Result<_>>()?;
+        let topic = |text: &String| topics::read(text).with_context(|| format!("there is no topic {text:?}"));
+        let topics = settings.topics.iter().map(topic).collect::<anyhow::Result<_>>()?;
         let agents = settings
             .agents
             .iter()
@@ -43,7 +46,7 @@ impl Endpoint {
 
     /// Whether it is to be told of `fact`.
     pub(super) fn wants(&self, fact: &Fact) -> bool {
-        let here = || fact.places.iter().any(|topic| self.topics.contains(&place(topic)));
+        let here = || fact.places.iter().any(|topic| self.topics.contains(topic));
         self.kinds.has(fact.kind)
             && (self.topics.is_empty() || here())
             && fact.agent.as_ref().is_none_or(|agent| self.agents.is_empty() || self.agents.contains(agent))
@@ -66,37 +69,16 @@ fn name(url: &str) -> String {
 }
 
 fn kind(name: &str) -> anyhow::Result<Kind> {
-    Kind::named(name).with_context(|| {
-        let near = |known: &&Kind| (strsim::jaro_winkler(name, known.name()) * 1_000.0) as u32;
-        let meant = Kind::ALL.iter().max_by_key(near).map_or("", |kind| kind.name());
-        format!("there is no event {name:?}; did you mean {meant:?}?")
+    let names = || Kind::ALL.iter().map(|kind| kind.name());
+    Kind::named(name).with_context(|| match nearest(name, names()) {
+        Some(meant) => format!("there is no event {name:?}; did you mean {meant:?}?"),
+        None => format!("there is no event {name:?}; there are {}", names().collect::<Vec<_>>().join(", ")),
     })
-}
-
-/// The place, if there can be one of this name.
-fn checked(topic: &str) -> anyhow::Result<String> {
-    let (kind, rest) = topic.split_once(':').unwrap_or((topic, ""));
-    let is_place = match kind {
-        "everyone" => topic == "everyone",
-        "person" => PersonId::parse(rest).is_ok(),
-        "agent" => AgentId::parse(rest).is_ok(),
-        "named" => !rest.is_empty(),
-        "conversation" => {
-            let id = Uuid::parse_str(rest).with_context(|| format!("the topic {topic:?}"))?;
-            return Ok(format!("conversation:{id}"));
-        }
-        _ => false,
-    };
-    anyhow::ensure!(
-        is_place,
-        "there is no topic {topic:?}; it is `everyone`, `person:<id>`, `agent:<id>`, `conversation:<uuid>` or `named:<name>`"
-    );
-    Ok(topic.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use antiphon_core::ids::Timestamp;
+    use antiphon_core::ids::{PersonId, Timestamp};
 
     use super::*;
     use crate::config::Secret;

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::topics;
+
 /// The kinds of events that an endpoint can be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -297,7 +299,8 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
         Event::Signal(signal) => {
             // What the core relays unread is passed on unread; it is JSON.
             let value: Value = serde_json::from_str(signal.value.get()).unwrap_or_default();
-            let data = json!({ "name": signal.name, "value": value, "topic": place(&envelope.topic) });
+            let data =
+                json!({ "name": signal.name, "value": value, "topic": topics::write(&envelope.topic) });
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
         Event::Revoked(_) => return Vec::new(),
@@ -341,20 +344,6 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
     };
     let fact = fact.at_place(&envelope.topic);
     vec![envelope.also.iter().fold(fact, Fact::at_place)]
-}
-
-/// A place in the words of the configuration: `everyone`, or a kind and a name.
-pub(super) fn place(topic: &Topic) -> String {
-    match topic {
-        Topic::Everyone => "everyone".into(),
-        Topic::Person(person) => format!("person:{person}"),
-        Topic::Agent(agent) => format!("agent:{agent}"),
-        Topic::Conversation(conversation) => format!("conversation:{conversation}"),
-        Topic::Named(name) => format!("named:{name}"),
-        Topic::Nodes => "nodes".into(),
-        Topic::Task(task) => format!("task:{task}"),
-        Topic::Dashboard => "dashboard".into(),
-    }
 }
 
 fn work(kind: Kind, task: &Task, at: Timestamp) -> Fact {

@@ -2,7 +2,7 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`settings`] | what can be configured |
+//! | `settings` | what can be configured |
 //! | `facts` | what events are called outside, and what is told of them |
 //! | `endpoint` | who is told, and of what |
 //! | `intake` | how what happens gets into the queue |
@@ -31,7 +31,7 @@ use antiphon_core::event::Envelope;
 use antiphon_core::ids::Timestamp;
 use antiphon_core::ports::{Clock, Leases, Listener};
 use antiphon_core::refusal::Fault;
-use antiphon_core::webhooks::{DeadLetter, Webhooks as Store};
+use antiphon_core::webhooks::{DeadLetter, Queued, Webhooks as Store};
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -89,6 +89,21 @@ pub struct EndpointState {
     pub failed: u64,
     /// Deliveries that were given up since the start.
     pub died: u64,
+    /// Deliveries that were on their way at the last [`look`](Webhooks::look).
+    pub pending: u64,
+    /// Dead letters that were kept at the last look.
+    pub dead: u64,
+}
+
+/// What came of asking that a dead letter be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is due now.
+    Due,
+    /// There is no dead letter of this id.
+    Unknown,
+    /// Its endpoint is disabled, or is not in the configuration any more: nobody would deliver it.
+    Undeliverable,
 }
 
 impl Webhooks {
@@ -179,11 +194,18 @@ impl Webhooks {
         self.ports.store.dead(after, limit).await
     }
 
-    /// Tries a dead letter again, as if it were new. Returns whether there was one of this id.
-    pub async fn retry(&self, id: u64) -> Result<bool, Fault> {
+    /// Tries a dead letter again, as if it were new.
+    pub async fn retry(&self, id: u64) -> Result<Retried, Fault> {
+        let Some(before) = id.checked_sub(1) else { return Ok(Retried::Unknown) };
+        let letter = self.ports.store.dead(Some(before), 1).await?.into_iter().find(|letter| letter.id == id);
+        let Some(letter) = letter else { return Ok(Retried::Unknown) };
+        let courier = self.couriers.iter().find(|courier| courier.endpoint.id == letter.endpoint);
+        let Some(courier) = courier.filter(|courier| !courier.disabled.load(Relaxed)) else {
+            return Ok(Retried::Undeliverable);
+        };
         let revived = self.ports.store.revive(id, self.ports.clock.now()).await?;
-        self.couriers.iter().for_each(|courier| courier.bell.notify_one());
-        Ok(revived)
+        courier.bell.notify_one();
+        Ok(if revived { Retried::Due } else { Retried::Unknown })
     }
 
     /// Tells an endpoint again that answered 410. Returns whether there is one of this id that was disabled.
@@ -197,6 +219,18 @@ impl Webhooks {
         Ok(was_disabled)
     }
 
+    /// Counts what is on its way and what died, for [`endpoints`](Self::endpoints).
+    pub async fn look(&self) -> Result<(), Fault> {
+        let queued = self.ports.store.queued().await?;
+        for courier in &self.couriers {
+            let found = queued.iter().find(|(endpoint, _)| *endpoint == courier.endpoint.id);
+            let Queued { pending, dead } = found.map_or_else(Queued::default, |(_, queued)| *queued);
+            courier.tally.pending.store(pending, Relaxed);
+            courier.tally.dead.store(dead, Relaxed);
+        }
+        Ok(())
+    }
+
     /// How the endpoints do, in the order of the configuration.
     pub fn endpoints(&self) -> Vec<EndpointState> {
         let state = |courier: &Courier| EndpointState {
@@ -206,6 +240,8 @@ impl Webhooks {
             delivered: courier.tally.delivered.load(Relaxed),
             failed: courier.tally.failed.load(Relaxed),
             died: courier.tally.died.load(Relaxed),
+            pending: courier.tally.pending.load(Relaxed),
+            dead: courier.tally.dead.load(Relaxed),
         };
         self.couriers.iter().map(state).collect()
     }

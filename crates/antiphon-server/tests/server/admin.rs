@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use antiphon_core::memory::MemoryStore;
 use antiphon_server::admin::Settings;
-use antiphon_server::config::Config;
+use antiphon_server::config::{Config, Secret};
 use antiphon_server::wiring::{self, Extras};
 use antiphon_server::{conformance, demo};
-use secrecy::SecretString;
 use tokio::sync::oneshot;
 
 use crate::support::door::Door;
@@ -95,11 +94,11 @@ async fn it_answers_until_the_server_has_stopped() {
 // ---- who may ask ----
 
 async fn guarded() -> Server {
-    server(|config| config.admin.token = Some(SecretString::from(TOKEN))).await
+    server(|config| config.admin.token = Some(Secret::new(TOKEN))).await
 }
 
 #[tokio::test]
-async fn with_a_token_metrics_are_for_whoever_has_it() {
+async fn t33_with_a_token_metrics_are_for_whoever_has_it() {
     let server = guarded().await;
     let mut http = Http::open(&server.admin()).await;
     for authorization in
@@ -127,7 +126,7 @@ async fn with_a_token_metrics_are_for_whoever_has_it() {
 }
 
 #[tokio::test]
-async fn without_a_token_a_web_page_cannot_have_a_name_point_here() {
+async fn t33_without_a_token_a_web_page_cannot_have_a_name_point_here() {
     let server = server(|_| ()).await;
     let mut http = Http::open(&server.admin()).await;
     for host in ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", ""] {
@@ -169,7 +168,7 @@ async fn t33_an_address_that_others_reach_needs_a_token() {
     }
     let settings = Settings {
         address: "0.0.0.0:0".parse().expect("an address"),
-        token: Some(SecretString::from(TOKEN)),
+        token: Some(Secret::new(TOKEN)),
         ..Settings::default()
     };
     let running = start(settings).await.expect("a token is enough");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use antiphon_core::memory::MemoryStore;
+use antiphon_server::config::Secret;
 use antiphon_server::wiring::Extras;
-use secrecy::SecretString;
 use serde_json::json;
 
 use crate::support::canary::Canaries;
@@ -77,7 +77,7 @@ async fn t27_the_operators_token_shows_nowhere_either() {
     let canaries = Canaries::plant(&[TOKEN, WRONG]);
     let mut config = config();
     config.store.ephemeral = true;
-    config.admin.token = Some(SecretString::from(TOKEN));
+    config.admin.token = Some(Secret::new(TOKEN));
     assert!(!format!("{config:?}").contains(TOKEN));
     let server = Server::start(config, Extras::default()).await;
     let admin = server.admin();

@@ -373,7 +373,7 @@ async fn whoever_is_sent_away_by_order_is_counted() {
 }
 
 #[tokio::test]
-async fn nobody_listens_to_what_the_nodes_tell_each_other() {
+async fn t5_nobody_listens_to_what_the_nodes_tell_each_other() {
     let house = House::open(|_| ()).await;
     let _client = ada(&house.server, Transport::Websocket).await;
     assert_eq!(house.server.listeners(&Topic::Nodes).await, 0);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon_core::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
+use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
@@ -17,15 +17,19 @@ use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
 use antiphon_core::wallet::{Balance, Entry, NewEntry};
 use antiphon_core::workers::{Duties, Moved, Sign, Worker};
+use antiphon_server::auth::{Algorithm, Issuer};
+use antiphon_server::config::Secret;
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
+use jsonwebtoken::EncodingKey;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, RwLock};
 
 use crate::support::client::Client;
 use crate::support::engine::{BOTH, Packet, Transport};
 use crate::support::http::{Http, Request, ask};
-use crate::support::people::{ada, config, settle};
+use crate::support::people::{ada, config, person, settle};
 use crate::support::server::{Server, goes_on};
 use crate::support::soon;
 
@@ -39,6 +43,8 @@ struct Brittle {
     bell: Notify,
     writes_fail: AtomicBool,
     reads_fail: AtomicBool,
+    /// Whoever looks for a person next comes a moment before they are added.
+    too_early: AtomicBool,
 }
 
 impl Brittle {
@@ -68,8 +74,12 @@ impl People for Brittle {
     async fn put_person(&self, person: &Person) -> Result<(), Fault> {
         self.write()?.put_person(person).await
     }
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault> {
+        self.write()?.add_person(person).await
+    }
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
-        self.read()?.person(id).await
+        let found = self.read()?.person(id).await?;
+        Ok(found.filter(|_| !self.too_early.swap(false, Ordering::SeqCst)))
     }
     async fn people(&self, after: Option<&PersonId>, limit: u32) -> Result<Vec<Person>, Fault> {
         self.read()?.people(after, limit).await
@@ -170,7 +180,11 @@ impl Revocations for Brittle {
 #[async_trait]
 impl Requests for Brittle {
     async fn begin(&self, key: &RequestKey, fingerprint: &[u8; 32], now: Timestamp) -> Result<Begun, Fault> {
-        self.write()?.begin(key, fingerprint, now).await
+        // Like a database, which notes what it was told whether or not anybody waits for it to say so.
+        let begun = self.write()?.begin(key, fingerprint, now).await;
+        self.bell.notify_one();
+        let _passed = self.gate.read().await;
+        begun
     }
     async fn finish(&self, key: &RequestKey, answer: &str) -> Result<(), Fault> {
         self.write()?.finish(key, answer).await
@@ -394,6 +408,40 @@ async fn whoever_cannot_be_looked_up_is_not_let_in_and_told_no_more_than_that() 
 }
 
 #[tokio::test]
+async fn a_first_login_leaves_a_person_as_they_are_who_is_added_at_the_same_instant() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let secret = "a secret that is as long as HS256 wants it";
+    let mut config = config();
+    config.auth.issuers.push(Issuer {
+        name: "app".into(),
+        algorithms: vec![Algorithm::Hs256],
+        secret: Some(Secret::new(secret)),
+        ..Issuer::default()
+    });
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+
+    let zoe = Person {
+        id: person("zoe"),
+        plan: "unlimited".into(),
+        roles: vec!["admin".into()],
+        created_at: Timestamp(7),
+    };
+    store.put_person(&zoe).await.expect("a person is stored");
+    store.too_early.store(true, Ordering::SeqCst);
+    let claims = json!({"sub": "zoe", "exp": 32_503_680_000_u64});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+    let auth = json!({"token": token}).to_string();
+    Client::connect(&server.door(), Transport::Websocket, &auth).await;
+    assert!(!store.too_early.load(Ordering::SeqCst), "she was looked for");
+    assert_eq!(store.person(&zoe.id).await.expect("the store works"), Some(zoe));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_stored_is_an_error_for_the_room_and_the_question_stays() {
     let store = Arc::new(Brittle::default());
     settle(&*store).await;
@@ -517,5 +565,55 @@ async fn a_post_that_waits_is_still_processed_when_whoever_sent_it_goes() {
     for id in [11, 12] {
         assert_eq!(client.ack(id).await, json!({"ok": true}));
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t11_a_request_whose_sender_goes_while_it_is_noted_is_carried_out_once() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let key = ApiKey {
+        id: KeyId::parse("svc_shop").expect("a plain id"),
+        hash: SecretHash(Sha256::digest(b"the-shop's-key").into()),
+        holder: Holder::Service("shop".into()),
+        dialects: None,
+        plan: None,
+        created_at: Timestamp(0),
+        expires_at: None,
+        revoked_at: None,
+    };
+    store.put_key(&key).await.expect("a key is stored");
+    let mut config = config();
+    config.listeners[0].api = true;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    let server = Server::start(config, extras).await;
+    let mut ada = ada(&server, Transport::Websocket).await;
+
+    // Nobody can tell whether a notice was heard, so it is never told a second time.
+    let notice = Request::new("POST", "/v1/people/ada/notices")
+        .header("Authorization", "Bearer the-shop's-key")
+        .header("Content-Type", "application/json")
+        .header("Idempotency-Key", "once")
+        .body(json!({"kind": "info", "title": "Shop", "message": "It is shipped."}).to_string());
+    let shut = store.gate.write().await;
+    let mut gone = Http::open(&server.door()).await;
+    gone.send(&notice).await;
+    soon("the request to be noted", store.bell.notified()).await;
+    let mut other = Http::open(&server.door()).await;
+    drop(gone);
+    for _ in 0..3 {
+        assert_eq!(other.ask(&Request::get("/healthz")).await.status, 200);
+    }
+    drop(shut);
+    assert_eq!(ada.event_named("system:notification").await["title"], json!("Shop"));
+    let again = loop {
+        let again = other.ask(&notice).await;
+        // It may not be finished yet.
+        if again.status != 409 || again.text().contains("\"conflict\"") {
+            break again;
+        }
+    };
+    assert_eq!((again.status, again.header("Idempotent-Replay")), (200, Some("true")), "{}", again.text());
     server.stop().await;
 }

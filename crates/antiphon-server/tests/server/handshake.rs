@@ -225,7 +225,7 @@ async fn a_websocket_needs_the_right_version_and_a_whole_key() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_ended_in_time() {
+async fn t24_a_head_that_never_ends_is_ended_in_time() {
     let server = Server::wire(|config| config.limits.request = 200).await;
     for head in ["", "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
         let mut http = Http::open(&server.door()).await;
@@ -237,7 +237,7 @@ async fn a_head_that_never_ends_is_ended_in_time() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_long_or_no_http_is_refused_and_ended() {
+async fn t24_a_head_that_is_too_long_or_no_http_is_refused_and_ended() {
     let server = Server::wire(|_| ()).await;
     for (head, statuses) in [
         (format!("GET /socket.io/?EIO=4 HTTP/1.1\r\nX-Long: {}\r\n\r\n", "x".repeat(64 * 1024)), [431, 400]),
@@ -309,7 +309,7 @@ async fn an_unknown_namespace_is_refused_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn a_connection_has_a_limited_number_of_namespaces() {
+async fn t12_a_connection_has_a_limited_number_of_namespaces() {
     let server = Server::wire(|config| config.limits.namespaces = 1).await;
     for transport in BOTH {
         let mut client = Client::connect(&server.door(), transport, "").await;
@@ -366,7 +366,7 @@ async fn a_second_connect_to_one_namespace_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_connect_ends_although_it_answers_pings() {
+async fn t8_a_connection_without_a_connect_ends_although_it_answers_pings() {
     let change = |config: &mut antiphon_server::config::Config| {
         let mount = &mut config.listeners[0].mounts[0];
         (mount.ping_interval, mount.connect_timeout) = (100, 1_500);
@@ -383,7 +383,7 @@ async fn a_connection_without_a_connect_ends_although_it_answers_pings() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_refused_or_has_left_must_connect_in_time_too() {
+async fn t8_a_connection_that_was_refused_or_has_left_must_connect_in_time_too() {
     let server = Server::wire(|config| config.listeners[0].mounts[0].connect_timeout = 300).await;
     for transport in BOTH {
         let mut engine = Engine::open(&server.door(), transport).await;
@@ -399,7 +399,7 @@ async fn a_connection_that_was_refused_or_has_left_must_connect_in_time_too() {
 }
 
 #[tokio::test]
-async fn an_event_before_the_connect_ends_the_connection() {
+async fn t8_an_event_before_the_connect_ends_the_connection() {
     let server = Server::wire(|_| ()).await;
     for transport in BOTH {
         for packet in [r#"42["message",1]"#, r#"42/custom,["message",1]"#, r#"421["message-with-ack"]"#] {

@@ -199,7 +199,7 @@ async fn connections_over_the_limit_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_socket_listens_to_a_limited_number_of_rooms() {
+async fn t12_a_socket_listens_to_a_limited_number_of_rooms() {
     // Two of them are taken from the start: the person's own, and everybody's.
     let server = server(|config| config.limits.rooms = 3).await;
     for transport in BOTH {

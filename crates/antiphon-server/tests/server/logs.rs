@@ -28,6 +28,8 @@ const PEOPLE: &str = r#"{"kind":"plan","name":"open"}
 struct Logging {
     child: Child,
     door: Door,
+    /// The operator's port.
+    admin: Door,
     log: PathBuf,
     _directory: TempDir,
 }
@@ -58,10 +60,13 @@ impl Logging {
         let stdout = child.stdout.take().expect("it was asked for");
         BufReader::new(stdout).read_line(&mut line).expect("it says that it is ready");
         let ready: Value = serde_json::from_str(&line).expect("an object");
-        let address =
-            ready["mounts"][0]["address"].as_str().expect("an address").parse().expect("an address");
-        let door = Door { address, path: "/api/socketio".into(), tls: None, receive_buffer: None };
-        Self { child, door, log, _directory: directory }
+        let door = |address: &Value, path: &str| {
+            let address = address.as_str().expect("an address").parse().expect("an address");
+            Door { address, path: path.into(), tls: None, receive_buffer: None }
+        };
+        let admin = door(&ready["admin"], "");
+        let door = door(&ready["mounts"][0]["address"], "/api/socketio");
+        Self { child, door, admin, log, _directory: directory }
     }
 
     fn text(&self) -> String {
@@ -96,6 +101,9 @@ fn config(store: &Path) -> String {
     format!(
         r#"[server]
 data = {}
+
+[admin]
+address = "127.0.0.1:0"
 
 [[listener]]
 address = "127.0.0.1:0"
@@ -153,4 +161,18 @@ async fn t25_t27_t28_a_line_names_its_connection_and_no_secret_and_keeps_to_its_
     // What a client made up is there as its length and no more.
     assert!(said("an unknown event").iter().all(|line| line["bytes"].is_u64()));
     assert!(!text.contains("all is lost") && !text.contains(&long));
+}
+
+#[tokio::test]
+async fn t28_what_somebody_made_up_takes_little_room_in_the_log() {
+    let server = Logging::start();
+    let (method, path) = ("BREW".repeat(1_000), format!("/{}", "y".repeat(10 * 1_024)));
+    let reply = ask(&server.admin, &Request::new(&method, &path)).await;
+    assert_eq!(reply.status, 404);
+    let text = server.until(|text| text.contains("an operator asked")).await;
+    let line = text.lines().find(|line| line.contains("an operator asked")).expect("it is there");
+    assert!(line.len() < 1_000, "{line}");
+    let line: Value = serde_json::from_str(line).expect("a line is JSON");
+    assert_eq!((&line["method"], &line["path"]), (&json!(method[..256]), &json!(path[..256])));
+    assert!(text.lines().all(|line| line.len() < 1_000), "{text}");
 }

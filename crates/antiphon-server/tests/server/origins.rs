@@ -1,9 +1,11 @@
 //! Which browser pages may ask, on either transport.
 
 use antiphon_server::config::Config;
+use serde_json::Value;
 
 use crate::support::engine::{Engine, Packet, Transport};
 use crate::support::http::{Http, Request, Response, ask};
+use crate::support::people;
 use crate::support::server::Server;
 use crate::support::websocket::WebSocket;
 
@@ -28,7 +30,7 @@ async fn open(server: &Server, origin: Option<&str>) -> (Response, Option<u16>) 
 }
 
 #[tokio::test]
-async fn a_listed_page_and_the_own_one_may_ask_on_both_transports() {
+async fn t2_a_listed_page_and_the_own_one_may_ask_on_both_transports() {
     let server = Server::wire(listed).await;
     let own = format!("http://{}", server.address);
     for origin in ["https://app.example", "HTTPS://APP.example", "http://localhost:5173", &own] {
@@ -42,7 +44,7 @@ async fn a_listed_page_and_the_own_one_may_ask_on_both_transports() {
 }
 
 #[tokio::test]
-async fn what_is_no_page_may_ask_and_is_told_nothing_about_pages() {
+async fn t1_what_is_no_page_may_ask_and_is_told_nothing_about_pages() {
     let server = Server::wire(listed).await;
     let (polling, refused) = open(&server, None).await;
     assert_eq!((polling.status, refused), (200, None));
@@ -52,7 +54,7 @@ async fn what_is_no_page_may_ask_and_is_told_nothing_about_pages() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_is_refused_on_both_transports_before_there_is_a_session() {
+async fn t1_a_foreign_page_is_refused_on_both_transports_before_there_is_a_session() {
     let server = Server::wire(listed).await;
     let foreign = [
         "null",
@@ -79,7 +81,7 @@ async fn a_foreign_page_is_refused_on_both_transports_before_there_is_a_session(
 }
 
 #[tokio::test]
-async fn two_origins_are_none() {
+async fn t1_two_origins_are_none() {
     let server = Server::wire(listed).await;
     let head = format!(
         "GET {} HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\nOrigin: https://evil.example\r\n\r\n",
@@ -92,7 +94,7 @@ async fn two_origins_are_none() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_cannot_use_a_session_that_it_knows_the_id_of() {
+async fn t1_t25_a_foreign_page_cannot_use_a_session_that_it_knows_the_id_of() {
     let server = Server::wire(listed).await;
     let mut engine = Engine::open(&server.door(), Transport::Polling).await;
     engine.send("40").await;
@@ -113,7 +115,7 @@ async fn a_foreign_page_cannot_use_a_session_that_it_knows_the_id_of() {
 }
 
 #[tokio::test]
-async fn where_any_page_may_ask_it_is_without_browser_credentials() {
+async fn t2_where_any_page_may_ask_it_is_without_browser_credentials() {
     let server = Server::wire(|_| ()).await;
     let (polling, refused) = open(&server, Some("https://anything.example")).await;
     assert_eq!((polling.status, refused), (200, None));
@@ -125,7 +127,7 @@ async fn where_any_page_may_ask_it_is_without_browser_credentials() {
 }
 
 #[tokio::test]
-async fn a_preflight_allows_what_is_asked_to_those_who_may() {
+async fn t2_a_preflight_allows_what_is_asked_to_those_who_may() {
     let server = Server::wire(listed).await;
     let preflight = |origin| {
         Request::new("OPTIONS", &server.door().target("EIO=4&transport=polling&sid=x"))
@@ -159,5 +161,28 @@ async fn a_listed_page_reads_why_it_was_refused() {
     let response = ask(&server.door(), &request).await;
     assert_eq!(response.status, 400);
     assert_eq!(response.header("Access-Control-Allow-Origin"), Some("https://app.example"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t1_what_a_browser_or_a_link_brings_along_is_no_credential() {
+    let server = people::server(|_| ()).await;
+    let door = server.door();
+    let brought = |request: Request| {
+        request.header("Cookie", "token=ada-key; auth=ada-key").header("Authorization", "Bearer ada-key")
+    };
+    let query = "EIO=4&transport=polling&token=ada-key&auth=ada-key";
+    let opened = ask(&door, &brought(Request::get(&door.target(query)))).await;
+    let handshake: Value = serde_json::from_str(&opened.text()[1..]).expect("the handshake is JSON");
+    let sid = handshake["sid"].as_str().expect("the session has an id");
+    let target = door.target(&format!("{query}&sid={sid}"));
+    assert_eq!(ask(&door, &brought(Request::post(&target, "40"))).await.seen(), (200, "ok"));
+    let refused = (200, r#"44{"message":"Authentication token required"}"#);
+    assert_eq!(ask(&door, &brought(Request::get(&target))).await.seen(), refused);
+    // The same key in its place is one.
+    let post = Request::post(&target, r#"40{"token":"ada-key"}"#);
+    assert_eq!(ask(&door, &brought(post)).await.seen(), (200, "ok"));
+    let answer = ask(&door, &brought(Request::get(&target))).await;
+    assert!(answer.text().starts_with("40{"), "{}", answer.text());
     server.stop().await;
 }

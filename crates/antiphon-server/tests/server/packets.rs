@@ -219,7 +219,7 @@ async fn leaving_a_namespace_that_one_is_not_in_does_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_at_its_limit_passes() {
+async fn t12_what_is_at_its_limit_passes() {
     let attachments: Vec<_> = (0..10).map(|index| binary(&[index])).collect();
     lives(&[vec![text(with_attachments(10))], attachments].concat()).await;
     lives(&[text(nested(64))]).await;
@@ -229,7 +229,7 @@ async fn what_is_at_its_limit_passes() {
 // ---- what ends the connection ----
 
 #[tokio::test]
-async fn what_is_over_its_limit_ends_the_connection() {
+async fn t12_what_is_over_its_limit_ends_the_connection() {
     ends(&[text(with_attachments(11))], "too many attachments").await;
     ends(&[text(nested(65))], "JSON that nests too deeply").await;
     ends(&[text(format!(r#"42["{}"]"#, "n".repeat(257)))], "an event name over the limit").await;
@@ -287,7 +287,7 @@ async fn a_binary_message_that_nothing_announced_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn names_that_client_libraries_keep_for_themselves_end_the_connection() {
+async fn t7_names_that_client_libraries_keep_for_themselves_end_the_connection() {
     for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
         ends(&[text(format!(r#"42["{name}"]"#))], "a reserved event name").await;
     }
@@ -326,7 +326,7 @@ async fn a_packet_of_unknown_type_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_ack_id_that_no_client_counts_to_ends_the_connection() {
+async fn t12_an_ack_id_that_no_client_counts_to_ends_the_connection() {
     for id in [
         "9007199254740992",
         "18446744073709551615",
@@ -341,7 +341,7 @@ async fn an_ack_id_that_no_client_counts_to_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn attachments_that_do_not_come_in_time_end_the_connection() {
+async fn t12_attachments_that_do_not_come_in_time_end_the_connection() {
     let server = Server::wire(|config| config.listeners[0].mounts[0].connect_timeout = 300).await;
     for transport in BOTH {
         let mut client = client(&server, transport).await;
@@ -356,7 +356,7 @@ async fn attachments_that_do_not_come_in_time_end_the_connection() {
 }
 
 #[tokio::test]
-async fn attachments_count_towards_the_size_of_their_packet() {
+async fn t12_attachments_count_towards_the_size_of_their_packet() {
     let limit = 2_000;
     let server = Server::wire(|config| config.listeners[0].mounts[0].max_payload = limit).await;
     let header = &with_attachments(2)[1..];

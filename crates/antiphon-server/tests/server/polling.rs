@@ -126,7 +126,7 @@ async fn a_binary_body_is_refused_and_ends_the_session_and_whoever_waits() {
 }
 
 #[tokio::test]
-async fn two_gets_at_once_end_the_session_and_both_are_answered() {
+async fn t24_two_gets_at_once_end_the_session_and_both_are_answered() {
     let server = Server::wire(|_| ()).await;
     let engine = echo(&server).await;
     let (mut first, mut second) = (Http::open(&server.door()).await, Http::open(&server.door()).await);
@@ -170,7 +170,7 @@ async fn a_close_packet_ends_the_session_and_releases_the_get_that_waits() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_as_large_as_the_limit_and_not_one_byte_larger() {
+async fn t12_a_body_may_be_as_large_as_the_limit_and_not_one_byte_larger() {
     let limit = 5_000;
     let server = Server::wire(|config| config.listeners[0].mounts[1].max_payload = limit).await;
     for chunked in [false, true] {
@@ -201,7 +201,7 @@ async fn a_body_may_be_as_large_as_the_limit_and_not_one_byte_larger() {
 }
 
 #[tokio::test]
-async fn a_payload_has_a_limited_number_of_packets() {
+async fn t12_a_payload_has_a_limited_number_of_packets() {
     let server = Server::wire(|_| ()).await;
     let engine = echo(&server).await;
     let most = vec!["4"; 1_024].join("\x1e");
@@ -213,7 +213,7 @@ async fn a_payload_has_a_limited_number_of_packets() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_refused_in_time_and_ends_the_session() {
+async fn t24_a_body_that_never_comes_is_refused_in_time_and_ends_the_session() {
     let server = Server::wire(|config| config.limits.request = 200).await;
     for (body, length) in [("", 10), ("4abc", 10), ("", 1_000_000)] {
         let engine = echo(&server).await;

@@ -1,14 +1,18 @@
 //! How fast clients may speak, and how much one address may have (T-7, T-12, T-24, T-25, T-26).
 
+use antiphon_core::actor::Principal;
 use antiphon_server::config::{Config, Mount};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::support::client::Client;
 use crate::support::door::Door;
 use crate::support::engine::{BOTH, Engine, Transport};
 use crate::support::http::{Http, Request, Response, ask};
-use crate::support::people::{ada, server};
+use crate::support::people::{ada, bob, person, server};
+use crate::support::scrape::Scrape;
 use crate::support::server::Server;
+use crate::support::soon;
 use crate::support::websocket::{Message, WebSocket};
 
 const TYPING: &str = r#"{"agentId":"luna","isTyping":false}"#;
@@ -174,6 +178,75 @@ async fn t7_one_unknown_event_too_many_in_a_minute_ends_the_connection() {
     }
     assert_eq!(server.counters().unknown, 2 * 11);
     assert_eq!(server.counters().dismissed, 2);
+    server.stop().await;
+}
+
+// ---- people ----
+
+const ADA: &str = r#"{"token":"ada-key"}"#;
+
+/// Ada comes once more, and is told that she is there often enough.
+async fn ada_is_refused(server: &Server, transport: Transport) {
+    let refused = Client::try_connect(&server.door(), transport, ADA).await.err();
+    let expected = json!({"message": "Rate limit exceeded", "data": {"retryAfterMs": 10_000}});
+    assert_eq!(refused, Some(expected), "{transport:?}");
+}
+
+#[tokio::test]
+async fn t24_a_person_has_so_many_connections_and_whoever_leaves_makes_room() {
+    for transport in BOTH {
+        // In boxes, because together they are more than the stack of a test has room for.
+        let server = Box::pin(server(|config| config.limits.connections_per_person = 2)).await;
+        let mut first = Box::pin(ada(&server, transport)).await;
+        let second = Box::pin(ada(&server, Transport::Websocket)).await;
+        Box::pin(ada_is_refused(&server, transport)).await;
+        Box::pin(bob(&server, transport)).await;
+
+        // Another credential is not another connection, and takes no place.
+        let renewed = first.ask("antiphon:refresh", ADA).await;
+        assert_eq!(first.ack(renewed).await["ok"], json!(true));
+        Box::pin(ada_is_refused(&server, transport)).await;
+        let scrape = Box::pin(Scrape::of(&server)).await;
+        assert_eq!(scrape.value("antiphon_limit{name=\"connections_per_person\"}"), 2.0);
+        let refusals = scrape.value("antiphon_refusals_total{dialect=\"chat\",code=\"rate_limited\"}");
+        assert_eq!((refusals, server.counters().crowded, server.counters().refused), (2.0, 2, 2));
+
+        // One leaves the namespace, one is lost, and later both are sent away.
+        first.engine.send("41").await;
+        let mut third = Box::pin(back(&server, transport)).await;
+        second.engine.close().await;
+        let mut fourth = Box::pin(back(&server, transport)).await;
+        Box::pin(ada_is_refused(&server, transport)).await;
+        assert_eq!(server.disconnect(&Principal::Person(person("ada"))).await, 2);
+        third.over().await;
+        fourth.over().await;
+        let _fifth = Box::pin(ada(&server, transport)).await;
+        let _sixth = Box::pin(ada(&server, transport)).await;
+        Box::pin(ada_is_refused(&server, transport)).await;
+        server.stop().await;
+    }
+}
+
+/// Ada, as soon as there is room for her.
+async fn back(server: &Server, transport: Transport) -> Client {
+    soon("room for Ada", async {
+        loop {
+            if let Ok(client) = Client::try_connect(&server.door(), transport, ADA).await {
+                return client;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn t24_without_a_limit_a_person_may_have_any_number_of_connections() {
+    let server = server(|config| config.limits.connections_per_person = 0).await;
+    let mut clients = Vec::new();
+    for _ in 0..101 {
+        clients.push(ada(&server, Transport::Websocket).await);
+    }
+    assert_eq!(server.counters().crowded, 0);
     server.stop().await;
 }
 

@@ -12,7 +12,7 @@ use antiphon_core::notices::{Notice, NoticeKind};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Deliveries as _;
 use antiphon_server::config::{Config, Secret};
-use antiphon_server::webhooks::EndpointSettings;
+use antiphon_server::webhooks::{EndpointSettings, Retried};
 use antiphon_server::wiring::{self, Extras};
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::support::door::Door;
 use crate::support::engine::Transport;
 use crate::support::people::{self, ada, bob, person, settle};
 use crate::support::receiver::{Delivery, Receiver, SECRET};
+use crate::support::scrape::Scrape;
 use crate::support::server::Server;
 use crate::support::soon;
 
@@ -42,7 +43,7 @@ async fn server(
 }
 
 /// Has the server tell `receiver`; what fails is tried again soon, and who leaves is gone at once.
-fn tell(config: &mut Config, receiver: &Receiver, events: &[&str]) {
+pub(crate) fn tell(config: &mut Config, receiver: &Receiver, events: &[&str]) {
     config.outbound.allow = vec![String::from("127.0.0.0/8").try_into().expect("a network")];
     config.webhooks.gone_after = 0;
     config.webhooks.retries = vec![10; 20];
@@ -189,8 +190,28 @@ async fn what_is_given_up_is_listed_and_can_be_tried_again() {
     let body: Value = serde_json::from_str(&dead[0].body).expect("a body is JSON");
     assert_eq!(body["data"]["title"], "lost");
 
-    assert_eq!(server.webhooks().retry(dead[0].id + 1).await.ok(), Some(false));
-    assert_eq!(server.webhooks().retry(dead[0].id).await.ok(), Some(true));
+    let webhook = &dead[0].endpoint;
+    // The one that was taken is counted once its answer has arrived.
+    server.until("it to be counted", |server| server.webhooks().endpoints()[0].delivered == 1).await;
+    let scrape = Scrape::of(&server).await;
+    for (family, expected) in [
+        ("pending", 0.0),
+        ("dead", 1.0),
+        ("disabled", 0.0),
+        ("delivered_total", 1.0),
+        ("failed_attempts_total", 2.0),
+        ("given_up_total", 1.0),
+    ] {
+        let sample = format!("antiphon_webhook_{family}{{webhook=\"{webhook}\"}}");
+        assert!(scrape.has(&sample), "{sample}");
+        assert_eq!(scrape.value(&sample), expected, "{sample}");
+    }
+    assert!(scrape.has("antiphon_webhook_missed_total"));
+
+    for unknown in [0, dead[0].id + 1, u64::MAX] {
+        assert_eq!(server.webhooks().retry(unknown).await.ok(), Some(Retried::Unknown));
+    }
+    assert_eq!(server.webhooks().retry(dead[0].id).await.ok(), Some(Retried::Due));
     let again = receiver.taken().await;
     assert_eq!((again.text, again.id), (dead[0].body.clone(), dead[0].announcement.clone()));
     assert!(server.webhooks().list_dead(None, 10).await.expect("the store works").is_empty());

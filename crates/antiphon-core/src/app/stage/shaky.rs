@@ -91,6 +91,10 @@ impl People for Shaky<MemoryStore> {
         self.called()?;
         self.inner.put_person(person).await
     }
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.add_person(person).await
+    }
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
         self.called()?;
         self.inner.person(id).await

@@ -15,6 +15,13 @@ impl People for MemoryStore {
         Ok(())
     }
 
+    async fn add_person(&self, person: &Person) -> Result<bool, Fault> {
+        let mut contents = self.contents();
+        let is_new = !contents.people.contains_key(&person.id);
+        contents.people.entry(person.id.clone()).or_insert_with(|| person.clone());
+        Ok(is_new)
+    }
+
     async fn person(&self, id: &PersonId) -> Result<Option<Person>, Fault> {
         Ok(self.contents().people.get(id).cloned())
     }

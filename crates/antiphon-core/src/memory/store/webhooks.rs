@@ -10,7 +10,7 @@ use crate::conversation::Message;
 use crate::ids::{ConversationId, PersonId, Timestamp};
 use crate::refusal::Fault;
 use crate::webhooks::{
-    About, Announcement, Announcements, DeadLetter, Delivered, Deliveries, Due, Letter, body,
+    About, Announcement, Announcements, DeadLetter, Delivered, Deliveries, Due, Letter, Queued, body,
 };
 
 /// What a [`MemoryStore`] remembers about webhooks.
@@ -293,6 +293,17 @@ impl Deliveries for MemoryStore {
 
     async fn disabled(&self) -> Result<Vec<(String, Timestamp)>, Fault> {
         Ok(self.contents().desk.disabled.iter().map(|(name, since)| (name.clone(), *since)).collect())
+    }
+
+    async fn queued(&self) -> Result<Vec<(String, Queued)>, Fault> {
+        let contents = self.contents();
+        let mut queued: BTreeMap<String, Queued> = BTreeMap::new();
+        for delivery in contents.desk.deliveries.values() {
+            let counts = queued.entry(delivery.endpoint.clone()).or_default();
+            let count = if delivery.is_dead() { &mut counts.dead } else { &mut counts.pending };
+            *count += 1;
+        }
+        Ok(queued.into_iter().collect())
     }
 
     async fn sweep(

@@ -9,9 +9,11 @@ mod line;
 pub(super) mod queue;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_core::event::{Envelope, Event};
+use antiphon_core::actor::Actor;
+use antiphon_core::event::Event;
 use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::{Code, Refusal};
 use axum::extract::State as Extracted;
@@ -78,18 +80,17 @@ async fn tail(
         return Err(Problem::invalid(format!("A stream names at most {MOST_TOPICS} topics.")));
     }
     let names: Vec<_> = wanted.iter().map(topics::write).collect();
-    let tail = state.tails.open(&*state.shared.app.ports().bus, wanted).ok_or_else(|| {
+    let began = state.shared.now();
+    let ends = ends(backend.actor().clone(), began);
+    let tail = state.tails.open(&*state.shared.app.ports().bus, wanted, ends).ok_or_else(|| {
         Refusal::new(Code::Unavailable { retry_after: 10_000 }, "As many tails as may be are open already.")
     })?;
-    let began = state.shared.now();
     let until = backend.actor().expires_at.map(|at| remaining(began, at));
     let reading = Reading {
         first: Some(sse::Event::default().event("listening").data(json!({"topics": names}).to_string())),
         tail,
         stopping: state.shared.stop_signal(),
         expires: until.map(|wait| Instant::now() + wait),
-        backend,
-        began,
     };
     let events = unfold(reading, |mut reading| async move {
         let event = reading.next().await?;
@@ -104,8 +105,6 @@ struct Reading {
     tail: Tail,
     stopping: watch::Receiver<bool>,
     expires: Option<Instant>,
-    backend: Backend,
-    began: Timestamp,
 }
 
 impl Reading {
@@ -114,32 +113,30 @@ impl Reading {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        loop {
-            let item = tokio::select! {
-                item = self.tail.next() => item,
-                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-                () = until(self.expires) => return None,
-            };
-            match item {
-                Item::Event(envelope) if self.is_revoked(&envelope) => return None,
-                Item::Event(envelope) if !self.tail.wants(&envelope.topic) => {}
-                Item::Event(envelope) => {
-                    let line = line::Line::new(&envelope);
-                    return Some(sse::Event::default().event(line.name()).data(line.json()));
-                }
-                Item::Skipped(events) => {
-                    let data = json!({"events": events}).to_string();
-                    return Some(sse::Event::default().event("skipped").data(data));
-                }
+        let item = tokio::select! {
+            item = self.tail.next() => item,
+            _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            () = until(self.expires) => return None,
+        };
+        match item {
+            Item::End => None,
+            Item::Event(envelope) => {
+                let line = line::Line::new(&envelope);
+                Some(sse::Event::default().event(line.name()).data(line.json()))
+            }
+            Item::Skipped(events) => {
+                let data = json!({"events": events}).to_string();
+                Some(sse::Event::default().event("skipped").data(data))
             }
         }
     }
+}
 
-    /// Whether this is the end of the key that the stream was opened with.
-    fn is_revoked(&self, envelope: &Envelope) -> bool {
-        let Event::Revoked(revocation) = &envelope.event else { return false };
-        let actor = self.backend.actor();
-        revocation.covers(&actor.proof, &actor.principal, self.began)
+/// Says of an event whether it is the end of the key of `actor`, who began to read at `began`.
+fn ends(actor: Arc<Actor>, began: Timestamp) -> impl Fn(&Event) -> bool {
+    move |event| match event {
+        Event::Revoked(revocation) => revocation.covers(&actor.proof, &actor.principal, began),
+        _ => false,
     }
 }
 

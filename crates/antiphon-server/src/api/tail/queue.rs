@@ -27,6 +27,8 @@ struct Readers {
 pub(super) enum Item {
     /// Something happened.
     Event(Arc<Envelope>),
+    /// The key that it was opened with is no good any more: there is nothing after this.
+    End,
     /// So many events did not fit here.
     Skipped(u64),
 }
@@ -40,6 +42,8 @@ pub(super) struct Tail {
 struct Queue {
     /// Topics to read; none means all.
     wanted: Vec<Topic>,
+    /// Whether an event is the end of the reader's own key, which it hears of whatever it reads and however full it is.
+    ends: Box<dyn Fn(&Event) -> bool + Send + Sync>,
     waiting: Mutex<Waiting>,
     bell: Notify,
 }
@@ -48,6 +52,8 @@ struct Queue {
 struct Waiting {
     items: VecDeque<Item>,
     skipped: u64,
+    /// Nothing more is taken in.
+    ended: bool,
 }
 
 impl Tails {
@@ -63,11 +69,17 @@ impl Tails {
     }
 
     /// A reader of everything on `bus` that belongs to the topics `wanted`, from now on; all of them if none is named. `None`
-    /// when there are enough readers.
-    pub(super) fn open(&self, bus: &dyn Bus, wanted: Vec<Topic>) -> Option<Tail> {
+    /// when there are enough readers. `ends` says whether an event is the end of the reader's key.
+    pub(super) fn open(
+        &self,
+        bus: &dyn Bus,
+        wanted: Vec<Topic>,
+        ends: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    ) -> Option<Tail> {
         let readers = &self.0;
         readers.tapped.call_once(|| bus.tap(readers.clone()));
-        let queue = Arc::new(Queue { wanted, waiting: Mutex::default(), bell: Notify::new() });
+        let queue =
+            Arc::new(Queue { wanted, ends: Box::new(ends), waiting: Mutex::default(), bell: Notify::new() });
         let mut queues = readers.queues.write().unwrap_or_else(PoisonError::into_inner);
         if queues.len() >= readers.most {
             return None;
@@ -91,12 +103,15 @@ impl Listener for Readers {
 
 impl Queue {
     fn offer(&self, envelope: &Arc<Envelope>, room: usize) {
-        // A revocation is for every reader: it may be the end of their own key.
-        if !self.wants(&envelope.topic) && !matches!(envelope.event, Event::Revoked(_)) {
+        let ends = (self.ends)(&envelope.event);
+        if !ends && !self.wants(envelope) {
             return;
         }
         let mut waiting = self.lock();
-        if waiting.items.len() >= room && !matches!(envelope.event, Event::Revoked(_)) {
+        if waiting.ended {
+            return;
+        }
+        if waiting.items.len() >= room && !ends {
             waiting.skipped += 1;
             return;
         }
@@ -104,13 +119,15 @@ impl Queue {
             let skipped = std::mem::take(&mut waiting.skipped);
             waiting.items.push_back(Item::Skipped(skipped));
         }
-        waiting.items.push_back(Item::Event(envelope.clone()));
+        waiting.ended = ends;
+        waiting.items.push_back(if ends { Item::End } else { Item::Event(envelope.clone()) });
         drop(waiting);
         self.bell.notify_one();
     }
 
-    fn wants(&self, topic: &Topic) -> bool {
-        self.wanted.is_empty() || self.wanted.contains(topic)
+    fn wants(&self, envelope: &Envelope) -> bool {
+        let is_wanted = |topic: &Topic| self.wanted.contains(topic);
+        self.wanted.is_empty() || is_wanted(&envelope.topic) || envelope.also.iter().any(is_wanted)
     }
 
     fn take(&self) -> Option<Item> {
@@ -128,11 +145,6 @@ impl Queue {
 }
 
 impl Tail {
-    /// Whether the reader asked for this topic. Revocations come without being asked for.
-    pub(super) fn wants(&self, topic: &Topic) -> bool {
-        self.queue.wants(topic)
-    }
-
     /// What comes next.
     pub(super) async fn next(&mut self) -> Item {
         loop {
@@ -155,7 +167,9 @@ impl Drop for Tail {
 #[cfg(test)]
 mod tests {
     use antiphon_core::event::Signal;
+    use antiphon_core::ids::{PersonId, Timestamp};
     use antiphon_core::memory::MemoryBus;
+    use antiphon_core::ports::{Revocation, Revoked};
     use serde_json::value::RawValue;
 
     use super::*;
@@ -165,6 +179,16 @@ mod tests {
         bus.publish(Envelope::new(Topic::Named(topic.into()), Event::Signal(signal)));
     }
 
+    fn never(_: &Event) -> bool {
+        false
+    }
+
+    fn revoke(bus: &MemoryBus, person: &str) {
+        let what = Revoked::Person(PersonId::parse(person).unwrap());
+        let revocation = Revocation { what, at: Timestamp(1), until: Timestamp(2) };
+        bus.publish(Envelope::new(Topic::Nodes, Event::Revoked(revocation)));
+    }
+
     async fn next(tail: &mut Tail) -> String {
         match tail.next().await {
             Item::Event(envelope) => match &envelope.event {
@@ -172,25 +196,34 @@ mod tests {
                 other => panic!("{other:?}"),
             },
             Item::Skipped(events) => format!("skipped {events}"),
+            Item::End => "end".into(),
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_hears_the_topics_that_it_named_and_without_any_all() {
         let (bus, tails) = (MemoryBus::new(), Tails::new(4, 4));
-        let mut some = tails.open(&bus, vec![Topic::Named("a".into())]).unwrap();
-        let mut all = tails.open(&bus, Vec::new()).unwrap();
+        let mut some = tails.open(&bus, vec![Topic::Named("a".into())], never).unwrap();
+        let mut all = tails.open(&bus, Vec::new(), never).unwrap();
         for (topic, name) in [("b", "one"), ("a", "two")] {
             say(&bus, topic, name);
         }
         assert_eq!(next(&mut some).await, "two");
         assert_eq!((next(&mut all).await, next(&mut all).await), ("one".into(), "two".into()));
+
+        let named = |topic: &str| Topic::Named(topic.into());
+        let signal = Signal { name: "to both".into(), value: RawValue::NULL.to_owned().into() };
+        bus.publish(Envelope::to_all(named("b"), [named("a")], Event::Signal(signal)));
+        say(&bus, "a", "last");
+        for tail in [&mut some, &mut all] {
+            assert_eq!((next(tail).await, next(tail).await), ("to both".into(), "last".into()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_is_told_where_it_missed_how_many() {
         let (bus, tails) = (MemoryBus::new(), Tails::new(1, 2));
-        let mut tail = tails.open(&bus, Vec::new()).unwrap();
+        let mut tail = tails.open(&bus, Vec::new(), never).unwrap();
         for name in ["one", "two", "three", "four"] {
             say(&bus, "a", name);
         }
@@ -210,11 +243,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn there_is_room_again_when_a_reader_goes() {
         let (bus, tails) = (MemoryBus::new(), Tails::new(1, 2));
-        let first = tails.open(&bus, Vec::new()).unwrap();
-        assert!(tails.open(&bus, Vec::new()).is_none());
+        let first = tails.open(&bus, Vec::new(), never).unwrap();
+        assert!(tails.open(&bus, Vec::new(), never).is_none());
         drop(first);
-        let mut second = tails.open(&bus, Vec::new()).unwrap();
+        let mut second = tails.open(&bus, Vec::new(), never).unwrap();
         say(&bus, "a", "one");
         assert_eq!(next(&mut second).await, "one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t9_the_end_of_the_own_key_comes_through_a_full_queue_and_others_fill_none() {
+        let (bus, tails) = (MemoryBus::new(), Tails::new(1, 2));
+        let own = |event: &Event| matches!(event, Event::Revoked(Revocation { what: Revoked::Person(id), .. }) if id.as_str() == "own");
+        let mut tail = tails.open(&bus, vec![Topic::Named("a".into())], own).unwrap();
+        for name in ["one", "two", "three"] {
+            say(&bus, "a", name);
+        }
+        for number in 0..1_000 {
+            revoke(&bus, &format!("other-{number}"));
+        }
+        assert_eq!(tail.queue.lock().items.len(), 2);
+        for _ in 0..1_000 {
+            revoke(&bus, "own");
+        }
+        say(&bus, "a", "four");
+        assert_eq!(tail.queue.lock().items.len(), 4);
+        for expected in ["one", "two", "skipped 1", "end"] {
+            assert_eq!(next(&mut tail).await, expected);
+        }
     }
 }

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 use crate::auth::bad_credential;
 use crate::auth::settings::{Algorithm, Issuer};
+use crate::outbound::causes;
+use crate::telemetry::cut;
 
 /// Least time between two attempts to fetch a key set.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
@@ -172,8 +174,8 @@ impl Published {
             let keys = answer.and_then(|body| key_set(&body, &self.algorithms));
             let succeeded = keys.is_ok();
             if let Err(fault) = &keys {
-                let error = fault as &dyn std::error::Error;
-                tracing::warn!(issuer, error, "the key set of an issuer could not be fetched");
+                let error = causes(fault);
+                tracing::warn!(issuer, error = cut(&error), "the key set of an issuer could not be fetched");
             }
             self.set.send_modify(|set| {
                 set.tried = Some(now);

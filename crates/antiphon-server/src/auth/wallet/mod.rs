@@ -122,10 +122,9 @@ impl Wallets {
             return Err(bad_credential("Nobody here has this wallet.").into());
         }
         let id = PersonId::parse(&format!("wallet:{address}"))?;
-        if self.store.person(&id).await?.is_none() {
-            let (plan, roles) = (self.plan.clone(), Vec::new());
-            self.store.put_person(&Person { id: id.clone(), plan, roles, created_at: now }).await?;
-        }
+        // Somebody may have added them just now, with a plan of their own: that one stays.
+        let (plan, roles) = (self.plan.clone(), Vec::new());
+        self.store.add_person(&Person { id: id.clone(), plan, roles, created_at: now }).await?;
         self.store.link_wallet(&address, &id).await?;
         Ok(id)
     }

@@ -116,6 +116,18 @@ async fn a_linked_wallet_is_its_person_and_an_unknown_one_nobody_when_only_known
 }
 
 #[tokio::test]
+async fn a_first_login_leaves_a_person_as_they_are_who_was_added_before() {
+    let (wallets, store) = wallets(People::Create).await;
+    let id = PersonId::parse(&format!("wallet:{}", ADDRESS.to_lowercase())).unwrap();
+    let person =
+        Person { id: id.clone(), plan: "pro".into(), roles: vec!["admin".into()], created_at: Timestamp(7) };
+    store.put_person(&person).await.unwrap();
+    let message = message(&wallets, ADDRESS).await;
+    assert_eq!(wallets.prove(&message, &sign(0x46, &message), None, NOW).await.unwrap(), id);
+    assert_eq!(store.person(&id).await.unwrap(), Some(person));
+}
+
+#[tokio::test]
 async fn without_a_domain_wallets_cannot_sign_in() {
     let wallets = Wallets::new(Arc::new(MemoryStore::new()), &Settings::default());
     assert_eq!(code(&wallets.challenge(NOW).await.unwrap_err()), Code::NotFound);

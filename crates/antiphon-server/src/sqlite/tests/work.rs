@@ -66,7 +66,7 @@ async fn a_task_is_claimed_and_taken_back_by_index() {
         (TaskFilter { agent: luna, status: Some(TaskStatus::Failed), after: 0 }, "tasks_of_agent (agent=?"),
     ];
     for (filter, index) in lists {
-        let steps = plan(&store, &tasks::listing(&filter)).await;
+        let steps = plan(&store, tasks::listing(&filter)).await;
         assert!(steps.len() == 1 && steps[0].contains(index), "{filter:?}: {steps:?}");
     }
 }

@@ -9,6 +9,7 @@
 //! | [`idempotency`] | a request that is sent again has one effect |
 //! | [`routes`] | people, conversations, agents, topics, keys |
 //! | [`sessions`] | how a client logs in, stays and leaves |
+//! | [`webhooks`] | what did not reach other servers |
 //! | [`tail`] | events as they happen |
 
 mod commands;
@@ -19,6 +20,7 @@ mod routes;
 mod sessions;
 mod tail;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -58,6 +60,7 @@ async fn answered_by(
     change(&mut config);
     let mut extras = Extras::default();
     extras.store = Some(store.clone());
+    extras.webhooks = Some(store.clone());
     extras.model = model;
     (Server::start(config, extras).await, store)
 }

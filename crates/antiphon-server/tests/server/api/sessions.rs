@@ -1,13 +1,18 @@
 //! How a client logs in, stays and leaves.
 
+use antiphon_server::demo;
+use antiphon_server::wiring::Extras;
+use k256::ecdsa::SigningKey;
 use serde_json::{Value, json};
+use sha3::{Digest as _, Keccak256};
 
 use super::{Client, refused, seen, served};
 use crate::support::client::Client as Socket;
 use crate::support::engine::Transport;
+use crate::support::server::Server;
 
 /// A server on which Ada has a password, and a client without a key.
-async fn with_password() -> (crate::support::server::Server, Client, Client) {
+async fn with_password() -> (Server, Client, Client) {
     let (server, _) = served(|_| {}).await;
     let mut shop = Client::shop(&server).await;
     let password = json!({"password": "correct horse battery staple"});
@@ -48,6 +53,25 @@ async fn a_session_is_renewed_once() {
     // A token that came twice was stolen from somebody: the whole login is over.
     let auth = json!({"token": next["token"]}).to_string();
     assert!(Socket::try_connect(&server.door(), Transport::Websocket, &auth).await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t9_a_login_is_revoked_by_any_of_its_tokens() {
+    let (server, mut shop, mut client) = with_password().await;
+    for found in ["token", "refreshToken"] {
+        let (_, session) = client.post("/v1/login", &login("correct horse battery staple")).await;
+        let renew = json!({"refreshToken": session["refreshToken"]});
+        let (status, next) = client.post("/v1/login/refresh", &renew).await;
+        assert_eq!(status, 200, "{next}");
+        // Both tokens were renewed since, so they open nothing any more; but whoever had them knows the login.
+        let revoke = json!({"session": session[found]});
+        assert_eq!(shop.post("/v1/revocations", &revoke).await, (204, Value::Null));
+        let auth = json!({"token": next["token"]}).to_string();
+        assert!(Socket::try_connect(&server.door(), Transport::Websocket, &auth).await.is_err(), "{found}");
+        let renew = json!({"refreshToken": next["refreshToken"]});
+        assert_eq!(refused(client.post("/v1/login/refresh", &renew).await), (401, "bad_credential".into()));
+    }
     server.stop().await;
 }
 
@@ -113,6 +137,39 @@ async fn t4_a_nonce_is_given_out_for_the_configured_hosts_only() {
     let forged = json!({"message": message, "signature": format!("0x{}1b", "11".repeat(64))});
     assert_eq!(refused(client.post("/v1/login/wallet", &forged).await).0, 401);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn in_the_demo_a_wallet_signs_in_and_its_session_opens_the_chat() {
+    let mut config = demo::config(None, demo::Places::Free);
+    config.store.ephemeral = true;
+    let server = Server::start(config, Extras::demo()).await;
+    let mut client = Client::with(&server.door(), None).await;
+    let key = SigningKey::from_slice(&[7; 32]).expect("a number below the order of the curve");
+    let point = key.verifying_key().to_encoded_point(false);
+    let address = format!("0x{}", hexadecimal(&Keccak256::digest(&point.as_bytes()[1..])[12..]));
+
+    let (status, wanted) = client.post("/v1/login/wallet/nonce", &json!({"address": address})).await;
+    assert_eq!(status, 200, "{wanted}");
+    let offered = wanted["message"].as_str().expect("a message to sign");
+    assert!(offered.starts_with("localhost:3000 wants you to sign in"), "{offered}");
+    // A page of a development server writes its own, on the chain of a node on the same machine.
+    let message =
+        offered.replace("localhost:3000", "127.0.0.1:5173").replace("Chain ID: 1\n", "Chain ID: 31337\n");
+    let signed = format!("\x19Ethereum Signed Message:\n{}{message}", message.len());
+    let (signature, recovery) =
+        key.sign_prehash_recoverable(&Keccak256::digest(signed)).expect("a hash can be signed");
+    let signature = format!("0x{}{:02x}", hexadecimal(&signature.to_bytes()), 27 + recovery.to_byte());
+    let login = json!({"message": message, "signature": signature});
+    let (status, session) = client.post("/v1/login/wallet", &login).await;
+    assert_eq!(status, 200, "{session}");
+    let auth = json!({"token": session["token"]}).to_string();
+    Socket::connect(&server.door(), Transport::Websocket, &auth).await;
+    server.stop().await;
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

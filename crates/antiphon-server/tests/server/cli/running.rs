@@ -93,3 +93,43 @@ fn a_notice_reaches_those_who_are_there_and_the_command_says_how_many() {
         .collect();
     assert_eq!(json[0]["id"], "ada");
 }
+
+#[test]
+fn what_did_not_reach_a_webhook_is_listed_and_tried_again() {
+    let operator = Operator::new();
+    // Nobody listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let told = format!(
+        "{FILE}\n[outbound]\nallow = [\"127.0.0.0/8\"]\n[webhooks]\nretries = []\n\
+         [[webhook]]\nurl = \"http://{nobody}/hidden\"\nsecret = \"{secret}\"\nevents = [\"notice.sent\"]\n"
+    );
+    operator.write("antiphon.toml", &told);
+    operator.ask(&["user", "add", "ada", "--data", "data"]);
+    let key = operator.ask(&["service-key", "create", "operator", "--data", "data"]);
+    let server = operator.serve(&[]);
+    let url = format!("http://{}", server.address);
+    let operator = operator.with("ANTIPHON_URL", &url).with("ANTIPHON_SERVICE_KEY", key.trim_end());
+
+    let webhooks = operator.ask(&["webhook", "list"]);
+    let (heading, row) = webhooks.split_once('\n').expect("a heading and a row");
+    assert!(heading.starts_with("ID ") && heading.ends_with("FAILED"), "{heading}");
+    assert!(row.contains(&format!("http://{nobody}  told")) && !row.contains("hidden"), "{row}");
+    assert_eq!(operator.ask(&["webhook", "dead", "--json"]), "");
+    operator.ask(&["notice", "ada", "Hello", "Are you there?"]);
+    let dead = loop {
+        let dead = operator.ask(&["webhook", "dead", "--json"]);
+        if !dead.is_empty() {
+            break serde_json::from_str::<Value>(&dead).unwrap();
+        }
+    };
+    let (id, webhook) = (dead["id"].to_string(), dead["webhook"].as_str().unwrap());
+    assert!(dead["body"].as_str().unwrap().contains("Are you there?"));
+    let listed = operator.ask(&["webhook", "dead", "--webhook", webhook]);
+    assert!(listed.contains("notice.sent  ada") && !listed.contains("Are you there?"), "{listed}");
+    assert_eq!(operator.ask(&["webhook", "dead", "--webhook", "wh_0", "--json"]), "");
+    assert_eq!(operator.ask(&["webhook", "retry", &id]), format!("{id} is on its way again\n"));
+    assert!(operator.fail(&["webhook", "retry", "99"]).contains("There is no such dead letter."));
+    assert_eq!(operator.ask(&["webhook", "enable", webhook]), format!("{webhook} is told again\n"));
+    assert!(operator.fail(&["webhook", "enable", "wh_0"]).contains("There is no such webhook."));
+}
