@@ -1,6 +1,5 @@
 //! What the operator's port serves, and to whom.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,7 +7,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
 };
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -19,6 +18,7 @@ use super::settings::Lock;
 use crate::shared::Shared;
 use crate::telemetry::context::{RequestId, Whose, within};
 use crate::telemetry::{self, REQUEST_ID, SPANS, Scraper, cut};
+use crate::transport::origin::names_this_machine;
 
 /// What answers without a token: it says no more here than on the public ports.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/version"];
@@ -99,15 +99,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// Whether the request was addressed to an IP address or to `localhost`.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
-    let host = authority.host();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-}
-
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     match &desk.sources.scraper {
         Some(scraper) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], scraper.page().await).into_response(),
@@ -144,26 +135,6 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(host: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
-        headers
-    }
-
-    #[test]
-    fn only_an_address_or_localhost_names_this_machine() {
-        for named in ["127.0.0.1:9464", "127.0.0.1", "localhost:9464", "LOCALHOST", "[::1]:9464", "10.1.2.3"]
-        {
-            assert!(names_this_machine(&asked(named)), "{named}");
-        }
-        for foreign in
-            ["evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a@b@c"]
-        {
-            assert!(!names_this_machine(&asked(foreign)), "{foreign}");
-        }
-        assert!(!names_this_machine(&HeaderMap::new()));
-    }
 
     #[test]
     fn a_token_follows_its_scheme() {

@@ -194,10 +194,10 @@ async fn t32_a_credential_opens_the_dialects_it_says_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn t29_a_key_is_a_prefix_and_256_bits_of_which_the_store_has_a_hash() {
     let house = House::new().await;
-    for (holder, prefix) in [
-        (Holder::Person(person("ada")), "cda_"),
-        (Holder::Service("shop".into()), "svc_"),
-        (Holder::Operator, "opr_"),
+    for (holder, prefix, opens) in [
+        (Holder::Person(person("ada")), "cda_", "chat"),
+        (Holder::Service("shop".into()), "svc_", API),
+        (Holder::Operator, "opr_", API),
     ] {
         let (key, secret) = house.door.issue_key(Order::of(holder.clone()), house.now()).await.unwrap();
         let secret = secret.expose_secret();
@@ -210,7 +210,7 @@ async fn t29_a_key_is_a_prefix_and_256_bits_of_which_the_store_has_a_hash() {
         let stored = house.store.key_by_id(&key.id).await.unwrap().unwrap();
         assert_eq!(stored, key);
         assert!(!format!("{stored:?}").contains(&secret[12..]));
-        assert!(house.admit(secret, "chat").await.is_ok());
+        assert!(house.admit(secret, opens).await.is_ok());
     }
 }
 
@@ -239,7 +239,7 @@ async fn an_actor_is_what_the_credential_says() {
     assert_eq!(actor.expires_at, Some(opened.expires_at));
     assert!(matches!(actor.proof, Proof::Session(_)));
 
-    let service = house.admit(&house.key(of_service()).await.1, "chat").await.unwrap();
+    let service = house.admit(&house.key(of_service()).await.1, API).await.unwrap();
     assert_eq!(service.principal, Principal::Service("shop".into()));
     let guest = house.door.admit(&Credential::None, "chat", house.now()).await.unwrap();
     assert_eq!((&guest.principal, &guest.proof), (&Principal::Guest, &Proof::None));

@@ -30,7 +30,7 @@ use crate::session::{Closing, Connection, Link};
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{REQUEST_ID, Refused, SPANS, cut};
 use crate::transport::crowd::{Entry, Visit};
-use crate::transport::origin::{Page, Verdict};
+use crate::transport::origin::{Page, Verdict, names_this_machine};
 use crate::transport::polling::{
     Address, Answer, Known, Moving, Posting, Request as PollingRequest, Upgrade, What,
 };
@@ -84,6 +84,11 @@ async fn named(
         )
     };
     let answered = async {
+        // Everybody knows the demo's keys, and by a name of their own that points here any page would be this server's own.
+        if core.shared.demo && !names_this_machine(request.headers()) {
+            let text = "The demo answers on this machine: ask by address, or as localhost.\n";
+            return plain(StatusCode::FORBIDDEN, text).map(Either::Right);
+        }
         match port.api(request.uri().path()) {
             Some(api) => api.answer(peer, request).await.map(Either::Left),
             None => answer(core, port, peer, request).await.map(Either::Right),

@@ -4,6 +4,7 @@
 //! page, and the dialect's credential decides alone.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
@@ -79,9 +80,36 @@ fn is_same(origin: &str, headers: &HeaderMap) -> bool {
     host.is_some() && asked == host.as_deref()
 }
 
+/// Whether the request was addressed to an IP address or to `localhost`.
+pub(crate) fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked(host: &str) -> HeaderMap {
+        HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())])
+    }
+
+    #[test]
+    fn only_an_address_or_localhost_names_this_machine() {
+        for named in ["127.0.0.1:9464", "127.0.0.1", "localhost:9464", "LOCALHOST", "[::1]:9464", "10.1.2.3"]
+        {
+            assert!(names_this_machine(&asked(named)), "{named}");
+        }
+        for foreign in
+            ["evil.example:9464", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a@b@c"]
+        {
+            assert!(!names_this_machine(&asked(foreign)), "{foreign}");
+        }
+        assert!(!names_this_machine(&HeaderMap::new()));
+    }
 
     fn judge(allowed: &[&str], host: &str, origin: Option<&'static str>) -> Verdict {
         let allowed: Vec<String> = allowed.iter().map(|o| (*o).to_owned()).collect();

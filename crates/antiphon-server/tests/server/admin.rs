@@ -237,6 +237,21 @@ async fn t33_of_all_ports_that_the_program_opens_one_serves_metrics_and_it_is_on
     assert!(status.success(), "{log}");
 }
 
+#[tokio::test]
+async fn t1_a_page_whose_name_was_made_to_point_at_the_demo_gets_nothing_from_it() {
+    let program = Process::demo(&[]).await;
+    let door = program.door();
+    let handshake = format!("{}/?EIO=4&transport=polling", door.path);
+    for path in [handshake.as_str(), "/healthz", "/openapi.json"] {
+        let request = Request::get(path);
+        assert_eq!(ask(&door, &request).await.status, 200, "{path}, by address");
+        let rebound = request.header("Host", "evil.example").header("Origin", "http://evil.example");
+        assert_eq!(ask(&door, &rebound).await.status, 403, "{path}, by another name");
+    }
+    let (status, log) = program.stop().await;
+    assert!(status.success(), "{log}");
+}
+
 /// The addresses that process `id` listens on, as the kernel has them.
 #[cfg(target_os = "linux")]
 fn listening(id: u32) -> Vec<std::net::SocketAddr> {
