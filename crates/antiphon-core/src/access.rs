@@ -6,6 +6,9 @@
 //!
 //! A person acts as themselves. Backends (services and the operator) act for people: they name whom, and are held to what is
 //! there. They do not pretend to be present: presence and typing belong to whoever sits at a connection.
+//!
+//! Tasks and agents at work belong to nobody in particular. Who has one of the [`Role`]s looks after them, and so do backends;
+//! that somebody owns an agent gives no right to the tasks of everybody else.
 
 use crate::actor::{Actor, Claim, Principal};
 use crate::agents::Agent;
@@ -40,6 +43,62 @@ pub enum Action {
     Trade,
     /// Have tokens appear in a person's wallet, on one's own word.
     Credit,
+
+    /// Want tasks done, give them to agents, cancel them.
+    Order,
+    /// Claim tasks and report on them in the name of an agent, and say how it is.
+    Work,
+    /// Tell an agent at work what to do.
+    Control,
+    /// Say what an agent is there for.
+    Enlist,
+    /// Tell whoever looks after this server something.
+    Alert,
+}
+
+/// What those who look after agents at work may do, by the name that their credential gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `super_admin`: everything.
+    SuperAdmin,
+    /// `agent_manager`: says which agents there are, and what for.
+    AgentManager,
+    /// `agent_operator`: tells agents what to do.
+    AgentOperator,
+    /// `auditor`: sees everything.
+    Auditor,
+    /// `viewer`: sees tasks and agents, and not what is said in conversations.
+    Viewer,
+}
+
+impl Role {
+    /// The role of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "super_admin" => Self::SuperAdmin,
+            "agent_manager" => Self::AgentManager,
+            "agent_operator" => Self::AgentOperator,
+            "auditor" => Self::Auditor,
+            "viewer" => Self::Viewer,
+            _ => return None,
+        })
+    }
+
+    /// Whether whoever has this role may do `action` where `topic` is.
+    fn may(self, action: Action, topic: &Topic) -> bool {
+        use Action::{Alert, Control, Enlist, Listen, Order, Read, Work};
+        use Role::{AgentManager, AgentOperator, SuperAdmin, Viewer};
+        let acts = matches!(self, SuperAdmin | AgentManager | AgentOperator);
+        match (topic, action) {
+            (Topic::Dashboard | Topic::Task(_) | Topic::Agent(_), Listen | Read) => true,
+            (Topic::Conversation(_), Listen | Read) => self != Viewer,
+            (Topic::Dashboard | Topic::Task(_), Order) | (Topic::Dashboard, Alert) => acts,
+            (Topic::Agent(_), Work) => acts,
+            (Topic::Agent(_), Control) => matches!(self, SuperAdmin | AgentOperator),
+            (Topic::Agent(_), Enlist) => matches!(self, SuperAdmin | AgentManager),
+            _ => false,
+        }
+    }
 }
 
 /// Where somebody wants to do it.
@@ -56,9 +115,13 @@ impl<'a> Place<'a> {
     pub fn of(topic: &'a Topic) -> Self {
         let owner = match topic {
             Topic::Person(person) => Some(person),
-            Topic::Everyone | Topic::Agent(_) | Topic::Conversation(_) | Topic::Nodes | Topic::Named(_) => {
-                None
-            }
+            Topic::Everyone
+            | Topic::Agent(_)
+            | Topic::Conversation(_)
+            | Topic::Nodes
+            | Topic::Named(_)
+            | Topic::Task(_)
+            | Topic::Dashboard => None,
         };
         Self { topic, owner }
     }
@@ -76,7 +139,10 @@ impl<'a> Place<'a> {
 
 /// Whether `actor` may do `action` in `place`.
 pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusal> {
-    use Action::{Appear, Change, Create, Credit, Listen, Notify, Post, Read, Relay, Speak, Trade, Type};
+    use Action::{
+        Alert, Appear, Change, Control, Create, Credit, Enlist, Listen, Notify, Order, Post, Read, Relay,
+        Speak, Trade, Type, Work,
+    };
     use Standing::{Backend, Guest, Owner, Stranger};
 
     let standing = Standing::of(actor, place.owner);
@@ -94,8 +160,14 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
         (Topic::Named(_), Listen) => matches!(standing, Backend { .. }),
         (Topic::Person(_), Read | Trade) => matches!(standing, Owner | Backend { .. }),
         (Topic::Person(_), Credit) => matches!(standing, Backend { .. }),
+
+        (Topic::Dashboard, Listen | Read | Order | Alert)
+        | (Topic::Task(_), Listen | Read | Order)
+        | (Topic::Agent(_), Read | Work | Control | Enlist) => matches!(standing, Backend { .. }),
         _ => false,
     };
+    let is_allowed =
+        is_allowed || standing != Guest && roles(actor).any(|role| role.may(action, place.topic));
     if is_allowed {
         return Ok(());
     }
@@ -106,6 +178,9 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
         }
         (Backend { .. }, Type | Appear, _) => {
             Refusal::new(Code::Forbidden, "Only the person may say that, over their own connection.")
+        }
+        (Owner | Stranger, Order | Work | Control | Enlist | Alert, _) => {
+            Refusal::new(Code::Forbidden, "Your role does not allow that.")
         }
         (_, _, Topic::Agent(_) | Topic::Conversation(_)) => agent_not_found(),
         _ => Refusal::not_found("There is no such place."),
@@ -126,6 +201,10 @@ pub fn identity<'a>(actor: &'a Actor, claim: &'a Claim) -> Result<&'a PersonId, 
         }
         (Principal::Person(_) | Principal::Guest, _) => Err(Refusal::forbidden()),
     }
+}
+
+fn roles(actor: &Actor) -> impl Iterator<Item = Role> + '_ {
+    actor.roles.iter().filter_map(|name| Role::named(name))
 }
 
 /// The one sentence for an agent that does not exist or belongs to somebody else.
@@ -162,14 +241,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::Action::{
-        Appear, Change, Create, Credit, Listen, Notify, Post, Read, Relay, Speak, Trade, Type,
+        Alert, Appear, Change, Control, Create, Credit, Enlist, Listen, Notify, Order, Post, Read, Relay,
+        Speak, Trade, Type, Work,
     };
     use super::*;
     use crate::actor::Plan;
-    use crate::ids::{AgentId, ConversationId, Timestamp};
+    use crate::ids::{AgentId, ConversationId, TaskId, Timestamp};
 
-    const ACTIONS: [Action; 12] =
-        [Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit];
+    const ACTIONS: [Action; 17] = [
+        Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit, Order, Work,
+        Control, Enlist, Alert,
+    ];
 
     fn person(name: &str) -> PersonId {
         PersonId::parse(name).unwrap()
@@ -232,7 +314,7 @@ mod tests {
         let conversation = ConversationId::direct(&agent_of("ada").id, &person("ada"));
         let none: &[Action] = &[];
         type Row<'a> = (Topic, Option<&'a str>, &'a [Action], &'a [Action], &'a [Action]);
-        let table: [Row<'_>; 12] = [
+        let table: [Row<'_>; 14] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
             (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
             (
@@ -253,11 +335,17 @@ mod tests {
                 Topic::Agent(agent_of("ada").id),
                 Some("ada"),
                 &[Listen, Create, Change],
-                &[Listen, Create, Change, Relay],
+                &[Listen, Create, Change, Relay, Read, Work, Control, Enlist],
                 none,
             ),
-            (Topic::Agent(agent_of("bob").id), Some("bob"), none, &[Listen, Create, Change, Relay], none),
-            (Topic::Agent(agent_of("ada").id), None, none, &[Relay], none),
+            (
+                Topic::Agent(agent_of("bob").id),
+                Some("bob"),
+                none,
+                &[Listen, Create, Change, Relay, Read, Work, Control, Enlist],
+                none,
+            ),
+            (Topic::Agent(agent_of("ada").id), None, none, &[Relay, Read, Work, Control, Enlist], none),
             (
                 Topic::Conversation(conversation),
                 Some("ada"),
@@ -268,6 +356,8 @@ mod tests {
             (Topic::Conversation(conversation), Some("bob"), none, &[Listen, Read, Post, Speak, Relay], none),
             (Topic::Conversation(conversation), None, none, &[Relay], none),
             (Topic::Named("place".into()), None, none, &[Listen, Relay], none),
+            (Topic::Dashboard, None, none, &[Listen, Read, Order, Alert, Relay], none),
+            (Topic::Task(TaskId::random()), None, none, &[Listen, Read, Order, Relay], none),
             (Topic::Nodes, None, none, none, none),
             (Topic::Nodes, Some("ada"), none, none, none),
         ];
@@ -289,6 +379,56 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What each role adds, wherever it is and whosever: nothing is somebody's own here.
+    #[test]
+    fn the_table_of_what_a_role_adds() {
+        let conversation = ConversationId::direct(&agent_of("bob").id, &person("bob"));
+        let (agent, task) = (Topic::Agent(agent_of("bob").id), Topic::Task(TaskId::random()));
+        let talk = Topic::Conversation(conversation);
+        let sees: &[Action] = &[Listen, Read];
+        let manages = [Listen, Read, Work, Enlist];
+        let operates = [Listen, Read, Work, Control];
+        let rules = [Listen, Read, Work, Control, Enlist];
+        let (boards, tasks) = ([Listen, Read, Order, Alert], [Listen, Read, Order]);
+        let none: &[Action] = &[];
+        let table: [(&str, [&[Action]; 4]); 7] = [
+            // what may be done with the dashboard, a task, an agent, a conversation
+            ("super_admin", [&boards, &tasks, &rules, sees]),
+            ("agent_manager", [&boards, &tasks, &manages, sees]),
+            ("agent_operator", [&boards, &tasks, &operates, sees]),
+            ("auditor", [sees, sees, sees, sees]),
+            ("viewer", [sees, sees, sees, none]),
+            ("admin", [none; 4]),
+            ("", [none; 4]),
+        ];
+        let others =
+            [Topic::Everyone, Topic::Nodes, Topic::Named("place".into()), Topic::Person(person("bob"))];
+        for (role, expected) in table {
+            let plain = actor(Principal::Person(person("ada")));
+            let actor = Actor { roles: vec![role.into()], ..plain.clone() };
+            for (topic, allowed) in [&Topic::Dashboard, &task, &agent, &talk].into_iter().zip(expected) {
+                for action in ACTIONS {
+                    let is_allowed = may(&actor, action, Place::of(topic)).is_ok();
+                    assert_eq!(
+                        is_allowed,
+                        allowed.contains(&action),
+                        "{role} wants to {action:?} in {topic:?}"
+                    );
+                }
+            }
+            for (topic, action) in others.iter().flat_map(|topic| ACTIONS.map(|action| (topic, action))) {
+                let with = may(&actor, action, Place::of(topic));
+                assert_eq!(
+                    with,
+                    may(&plain, action, Place::of(topic)),
+                    "{role} wants to {action:?} in {topic:?}"
+                );
+            }
+        }
+        let guest = Actor { roles: vec!["super_admin".into()], ..actor(Principal::Guest) };
+        assert!(may(&guest, Listen, Place::of(&Topic::Dashboard)).is_err());
     }
 
     #[test]

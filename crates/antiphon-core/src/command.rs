@@ -10,12 +10,16 @@ use serde_json::value::RawValue;
 use crate::actor::Claim;
 use crate::agents::{Agent, AgentChange};
 use crate::conversation::Message;
-use crate::ids::{AgentId, ConversationId, MessageId, PersonId};
+use crate::event::Severity;
+use crate::ids::{AgentId, ConversationId, MessageId, PersonId, TaskId};
 use crate::notices::Notice;
+use crate::ports::TaskFilter;
 use crate::presence::Status;
 use crate::refusal::Refusal;
+use crate::tasks::{NewTask, Step, Task};
 use crate::topic::Topic;
 use crate::wallet::{Balance, Entry};
+use crate::workers::{AgentStatus, Control, Duties, Worker};
 
 /// An order to the core.
 #[derive(Clone, Debug)]
@@ -184,6 +188,96 @@ pub enum Command {
         /// At most this many, 1 to 1,000.
         limit: u32,
     },
+
+    /// Want a task done.
+    CreateTask {
+        /// What.
+        task: Box<NewTask>,
+    },
+    /// Give a task to an agent, have the agent do something with it, or cancel it. Doing the same again changes nothing.
+    ChangeTask {
+        /// Which one.
+        task: TaskId,
+        /// What is done with it.
+        step: Step,
+    },
+    /// Have `agent` claim the most urgent task that waits, the oldest of those.
+    ClaimTask {
+        /// Who claims it.
+        agent: AgentId,
+        /// Only a task that needs one of these; `None` is any that the agent is capable of.
+        needs: Option<Vec<String>>,
+    },
+    /// Read a task.
+    ReadTask {
+        /// Which one.
+        task: TaskId,
+    },
+    /// Read tasks, oldest first.
+    ReadTasks {
+        /// Which ones.
+        filter: TaskFilter,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Say what an agent is there for; from then on it counts among agents at work.
+    EnlistAgent {
+        /// Which one.
+        agent: AgentId,
+        /// What for.
+        duties: Box<Duties>,
+    },
+    /// Tell an agent at work what to do.
+    ControlAgent {
+        /// Which one.
+        agent: AgentId,
+        /// What.
+        control: Control,
+    },
+    /// Say how an agent at work is.
+    SetAgentStatus {
+        /// Which one.
+        agent: AgentId,
+        /// How it is.
+        status: AgentStatus,
+    },
+    /// Say that an agent at work is alive. From then on its silence means that it is gone.
+    Heartbeat {
+        /// Which one.
+        agent: AgentId,
+        /// What it says about itself, as JSON; `None` is nothing new.
+        metadata: Option<String>,
+    },
+    /// Read how an agent is.
+    ReadWorker {
+        /// Which one.
+        agent: AgentId,
+    },
+    /// Read how agents at work are, in the order of ids.
+    ReadWorkers {
+        /// Only those whose id comes after this.
+        after: Option<AgentId>,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Tell whoever looks after this server something.
+    RaiseAlert {
+        /// What, in words: 1 to [`MAX_JSON_BYTES`](crate::tasks::MAX_JSON_BYTES) bytes.
+        message: String,
+        /// How bad it is.
+        severity: Severity,
+    },
+    /// Listen to a topic: the dashboard, a task, an agent or a conversation. Those who look after agents may do so before it is
+    /// there.
+    Watch {
+        /// What.
+        topic: Topic,
+    },
+    /// Stop listening to it.
+    Unwatch {
+        /// What.
+        topic: Topic,
+    },
 }
 
 /// A name that the sender gives to a message, so that sending it again has no second effect.
@@ -240,6 +334,21 @@ impl Command {
             Self::Grant { .. } => "Grant",
             Self::ReadBalance { .. } => "ReadBalance",
             Self::ReadLedger { .. } => "ReadLedger",
+
+            Self::CreateTask { .. } => "CreateTask",
+            Self::ChangeTask { step, .. } => step.name(),
+            Self::ClaimTask { .. } => "ClaimTask",
+            Self::ReadTask { .. } => "ReadTask",
+            Self::ReadTasks { .. } => "ReadTasks",
+            Self::EnlistAgent { .. } => "EnlistAgent",
+            Self::ControlAgent { .. } => "ControlAgent",
+            Self::SetAgentStatus { .. } => "SetAgentStatus",
+            Self::Heartbeat { .. } => "Heartbeat",
+            Self::ReadWorker { .. } => "ReadWorker",
+            Self::ReadWorkers { .. } => "ReadWorkers",
+            Self::RaiseAlert { .. } => "RaiseAlert",
+            Self::Watch { .. } => "Watch",
+            Self::Unwatch { .. } => "Unwatch",
         }
     }
 }
@@ -282,6 +391,22 @@ pub enum Outcome {
     Balance(Balance),
     /// Entries of a ledger, oldest first.
     Ledger(Vec<Entry>),
+
+    /// A task as it is now.
+    Task {
+        /// The task.
+        task: Box<Task>,
+        /// Whether it was like that before the command.
+        repeated: bool,
+    },
+    /// No task waits that the agent is capable of.
+    NoTask,
+    /// Tasks, oldest first.
+    Tasks(Vec<Task>),
+    /// An agent at work as it is now.
+    Worker(Box<Worker>),
+    /// Agents at work, in the order of ids.
+    Workers(Vec<Worker>),
 }
 
 #[cfg(test)]

@@ -14,14 +14,19 @@ use crate::ids::{AgentId, ConnectionId, ConversationId, MessageId, PersonId, Tim
 use crate::notices::Notice;
 use crate::ports::Revocation;
 use crate::presence::Status;
+use crate::tasks::{Task, TaskUpdate};
 use crate::topic::Topic;
 use crate::wallet::Entry;
+use crate::workers::{AgentStatus, Cause};
 
 /// An event on its way: what, where to, and who need not hear it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Envelope {
     /// Where it goes.
     pub topic: Topic,
+    /// Where it goes as well. Whoever listens to several of its topics hears it once; most events have one topic alone.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", default)]
+    pub also: Box<[Topic]>,
     /// The connection that must not get it, usually the one that caused it. Means something on its own node only.
     #[serde(skip)]
     pub except: Option<ConnectionId>,
@@ -35,7 +40,12 @@ pub struct Envelope {
 impl Envelope {
     /// `event`, to everybody who listens to `topic`.
     pub fn new(topic: Topic, event: Event) -> Self {
-        Self { topic, except: None, unless: None, event }
+        Self { topic, also: Box::default(), except: None, unless: None, event }
+    }
+
+    /// `event`, once to everybody who listens to `topic` or to any of `also`.
+    pub fn to_all(topic: Topic, also: impl Into<Box<[Topic]>>, event: Event) -> Self {
+        Self { also: also.into(), ..Self::new(topic, event) }
     }
 }
 
@@ -122,6 +132,73 @@ pub enum Event {
     /// A person has more tokens or fewer, as this entry of their ledger says. Goes to the person alone, in the order of
     /// positions.
     BalanceChanged(Entry),
+
+    /// Somebody wants a task done.
+    TaskCreated(Box<Task>),
+    /// A task has an agent now: somebody gave it, or the agent claimed it, be it what it was given before.
+    TaskAssigned(Box<Task>),
+    /// A task is on its way.
+    TaskUpdated {
+        /// As it is now.
+        task: Box<Task>,
+        /// What became different.
+        update: TaskUpdate,
+        /// When.
+        at: Timestamp,
+    },
+    /// A task was completed, has failed or was cancelled: its status says which, its `ended_at` when.
+    TaskFinished(Box<Task>),
+    /// An agent at work is different from how it was.
+    AgentStatusChanged(Box<StatusChange>),
+    /// An agent at work is alive.
+    AgentHeartbeat {
+        /// Which one.
+        agent: AgentId,
+        /// What it last said about itself, as JSON.
+        metadata: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Whoever looks after this server should know something.
+    AlertRaised {
+        /// What, in words.
+        message: String,
+        /// How bad it is.
+        severity: Severity,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How an agent at work has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusChange {
+    /// Which one.
+    pub agent: AgentId,
+    /// How it was.
+    pub old: AgentStatus,
+    /// How it is.
+    pub new: AgentStatus,
+    /// Why.
+    pub cause: Cause,
+    /// Who caused it: a [`Principal`](crate::actor::Principal) in text, `operator` for this server itself.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// Something fails.
+    Error,
+    /// Everything fails.
+    Critical,
 }
 
 /// Which answer, to whom.

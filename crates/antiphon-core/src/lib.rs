@@ -13,6 +13,7 @@
 //! | [`webhooks`] | what is told to other servers, and what must be remembered until they have been told |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
 //! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
+//! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
 //! | [`contract`] | what every implementation of a port must do, as a suite |
@@ -35,6 +36,8 @@ pub mod notices;
 pub mod ports;
 pub mod presence;
 pub mod refusal;
+pub mod tasks;
 pub mod topic;
 pub mod wallet;
 pub mod webhooks;
+pub mod workers;

@@ -1,17 +1,20 @@
 //! What the core needs from the world.
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
-//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], and for tokens in
-//! [`wallets`].
+//! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], for tokens in [`wallets`],
+//! and for tasks in [`work`].
 
 pub mod store;
 pub mod wallets;
+pub mod work;
 
 pub use store::{
     Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
     RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
 pub use wallets::{Booked, Chain, Charge, OnBooked, Verdict, Wallets};
+
+pub use work::{ReturnCommitted, Stepped, TaskCommitted, TaskFilter, Tasks, WorkerCommitted, Workers};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +34,7 @@ use crate::topic::Topic;
 /// Events that one thread publishes to one topic reach each listener in that order. Publishing never blocks and never
 /// fails: an implementation that reaches other nodes queues, bounded, and marks the gap when it could not keep up.
 pub trait Bus: Send + Sync {
-    /// Hands the envelope to every listener of its topic.
+    /// Hands the envelope to every listener of its topics, once to each.
     fn publish(&self, envelope: Envelope);
     /// Makes `listener` known; it hears nothing until it listens to a topic.
     fn attach(&self, listener: Arc<dyn Listener>) -> ListenerId;
@@ -61,7 +64,8 @@ impl Mark {
 
 /// Hears events. Called from whichever thread publishes; must be quick and must not block.
 pub trait Listener: Send + Sync {
-    /// One event. `mark` is what the listener said when it began to listen to the envelope's topic.
+    /// One event. `mark` is what the listener said when it began to listen to the envelope's topic; [`Mark::NONE`] when the
+    /// envelope has several.
     fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark);
 }
 

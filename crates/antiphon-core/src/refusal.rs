@@ -32,7 +32,7 @@ pub enum Code {
     },
     /// Too much at once.
     TooLarge,
-    /// The same key was used for something else.
+    /// The same key was used for something else, or things have moved on so that it cannot be done any more.
     Conflict,
     /// Not now; nothing was done.
     Unavailable {

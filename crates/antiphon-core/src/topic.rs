@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, ConversationId, PersonId};
+use crate::ids::{AgentId, ConversationId, PersonId, TaskId};
 
 /// A place that events are published to and that connections listen to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,4 +24,9 @@ pub enum Topic {
     Nodes,
     /// A place with no rules of its own, for [`Signal`](crate::event::Signal)s.
     Named(Arc<str>),
+
+    /// Whoever watches one task.
+    Task(TaskId),
+    /// Whoever watches the work of all agents.
+    Dashboard,
 }

@@ -19,9 +19,12 @@ use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, MemoryStore, N
 use antiphon_core::notices::{Notice, NoticeKind};
 use antiphon_core::ports::{
     Agents as _, Answer, Audience, Bus as _, Listener, Mark, Model, People as _, Prompt, Revocation, Revoked,
+    TaskFilter,
 };
 use antiphon_core::presence::Status;
+use antiphon_core::tasks::{NewTask, Priority};
 use antiphon_core::topic::Topic;
+use antiphon_core::workers::{AgentStatus, Control};
 use futures_util::stream;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -58,6 +61,7 @@ enum What {
     Notify,
     Relay(usize),
     Revoke,
+    Toil(usize),
     Rest,
     Deposit,
     Withdraw,
@@ -116,6 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Notify),
         2 => (0..5_usize).prop_map(What::Relay),
         1 => Just(What::Revoke),
+        4 => (0..9_usize).prop_map(What::Toil),
         2 => Just(What::Rest),
         1 => Just(What::Deposit),
         1 => Just(What::Withdraw),
@@ -332,6 +337,27 @@ impl World {
             What::Claim => Command::ClaimReward { person: claim },
             What::Grant => Command::Grant { person: somebody, amount: 1, once: None },
             What::Ledger => Command::ReadLedger { person: claim, after: 0, limit: 100 },
+            What::Toil(0) => Command::Watch { topic: Topic::Dashboard },
+            What::Toil(1) => Command::Watch { topic: Topic::Agent(id) },
+            What::Toil(2) => {
+                Command::Watch { topic: Topic::Conversation(ConversationId::direct(&id, &somebody)) }
+            }
+            What::Toil(3) => Command::CreateTask {
+                task: Box::new(NewTask {
+                    title: "t".into(),
+                    description: String::new(),
+                    priority: Priority::Medium,
+                    payload: "{}".into(),
+                    needs: None,
+                    parent: None,
+                    conversation: None,
+                }),
+            },
+            What::Toil(4) => Command::ClaimTask { agent: id, needs: None },
+            What::Toil(5) => Command::Heartbeat { agent: id, metadata: None },
+            What::Toil(6) => Command::ControlAgent { agent: id, control: Control::Pause },
+            What::Toil(7) => Command::SetAgentStatus { agent: id, status: AgentStatus::Busy },
+            What::Toil(_) => Command::ReadTasks { filter: TaskFilter::default(), limit: 100 },
             What::Rest => {
                 assert!(self.app.settle(Duration::from_secs(3_600)).await, "every answer ends");
                 return None;
@@ -342,7 +368,7 @@ impl World {
 
 /// Whether this is said in somebody's name.
 fn has_claim(what: What) -> bool {
-    !matches!(what, What::Rename | What::Delete | What::Revoke | What::Rest)
+    !matches!(what, What::Rename | What::Delete | What::Revoke | What::Toil(_) | What::Rest)
 }
 
 impl Audience for Hub {
@@ -365,11 +391,14 @@ impl Listener for Hub {
         for connection in 0..CONNECTIONS {
             let Some(seats) = state.seats.get(&connection) else { continue };
             let sits_elsewhere = envelope.unless.as_ref().is_some_and(|topic| seats.contains(topic));
-            if !seats.contains(&envelope.topic) || envelope.except == Some(id(connection)) || sits_elsewhere {
+            let place =
+                std::iter::once(&envelope.topic).chain(&envelope.also).find(|topic| seats.contains(topic));
+            let Some(place) = place else { continue };
+            if envelope.except == Some(id(connection)) || sits_elsewhere {
                 continue;
             }
             state.delivered += 1;
-            state.check(connection, envelope);
+            state.check(connection, place, envelope);
         }
         if envelope.event.closes_its_topic() {
             state.seats.values_mut().for_each(|seats| {
@@ -398,6 +427,28 @@ impl State {
             | Command::ReadHistory { agent, .. } => self.owners.get(agent) == Some(person),
             Command::CreateAgent { agent } => agent.owner == *person,
             Command::Speak { .. } | Command::SendNotice { .. } | Command::Signal { .. } => false,
+            // Nobody here has a role.
+            Command::CreateTask { .. }
+            | Command::ChangeTask { .. }
+            | Command::ClaimTask { .. }
+            | Command::ReadTask { .. }
+            | Command::ReadTasks { .. }
+            | Command::EnlistAgent { .. }
+            | Command::ControlAgent { .. }
+            | Command::SetAgentStatus { .. }
+            | Command::Heartbeat { .. }
+            | Command::ReadWorker { .. }
+            | Command::ReadWorkers { .. }
+            | Command::RaiseAlert { .. } => false,
+            Command::Watch { topic } => match topic {
+                Topic::Agent(agent) => self.owners.get(agent) == Some(person),
+                Topic::Conversation(id) => self
+                    .owners
+                    .iter()
+                    .any(|(agent, owner)| owner == person && ConversationId::direct(agent, person) == *id),
+                _ => false,
+            },
+            Command::Unwatch { .. } => true,
             // What touches nothing but the own seats and the own presence.
             Command::LeaveConversation { .. }
             | Command::UnwatchAgent { .. }
@@ -414,16 +465,16 @@ impl State {
     }
 
     /// The rules for hearing: what is a person's own, and nothing else.
-    fn check(&mut self, connection: usize, envelope: &Envelope) {
+    fn check(&mut self, connection: usize, place: &Topic, envelope: &Envelope) {
         let actor = self.actors[connection].clone();
-        let is_theirs = match (&actor.principal, &envelope.topic) {
+        let is_theirs = match (&actor.principal, place) {
             (_, Topic::Nodes) => false,
             (_, Topic::Everyone) => {
                 matches!(envelope.event, Event::PresenceChanged { .. } | Event::Signal(_))
             }
             (Principal::Guest, _) => false,
             (Principal::Service(_) | Principal::Operator, _) => true,
-            (Principal::Person(_), Topic::Named(_)) => false,
+            (Principal::Person(_), Topic::Named(_) | Topic::Task(_) | Topic::Dashboard) => false,
             (Principal::Person(own), Topic::Person(person)) => own == person,
             (Principal::Person(own), Topic::Agent(agent)) => self.owners.get(agent) == Some(own),
             (Principal::Person(own), Topic::Conversation(conversation)) => AGENTS

@@ -1,6 +1,6 @@
 //! How a topic is written as text, for backends, operators and the configuration, and how it is read.
 
-use antiphon_core::ids::{AgentId, ConversationId, PersonId};
+use antiphon_core::ids::{AgentId, ConversationId, PersonId, TaskId};
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::config::nearest;
 
 /// The kinds of topics that have a name outside.
-const KINDS: [&str; 5] = ["everyone", "person", "agent", "conversation", "named"];
+const KINDS: [&str; 7] = ["everyone", "person", "agent", "conversation", "named", "task", "dashboard"];
 
 /// Longest accepted name of an event and of a named topic, in bytes.
 const MAX_NAME_BYTES: usize = 256;
@@ -17,9 +17,10 @@ const MAX_NAME_BYTES: usize = 256;
 pub(crate) fn read(text: &str) -> Result<Topic, Refusal> {
     match text.split_once(':') {
         None if text == "everyone" => Ok(Topic::Everyone),
+        None if text == "dashboard" => Ok(Topic::Dashboard),
         None => Err(Refusal::invalid(
-            "A topic is `everyone`, or a kind and an id: `person:user-123`, `agent:luna`, `conversation:<uuid>`, \
-             `named:<name>`.",
+            "A topic is `everyone` or `dashboard`, or a kind and an id: `person:user-123`, `agent:luna`, \
+             `conversation:<uuid>`, `task:<uuid>`, `named:<name>`.",
         )),
         Some((kind, id)) => of(kind, id),
     }
@@ -33,6 +34,9 @@ pub(crate) fn of(kind: &str, id: &str) -> Result<Topic, Refusal> {
         "conversation" => Uuid::parse_str(id)
             .map(|id| Topic::Conversation(ConversationId(id)))
             .map_err(|_| Refusal::invalid("A conversation is named by its UUID.")),
+        "task" => Uuid::parse_str(id)
+            .map(|id| Topic::Task(TaskId(id)))
+            .map_err(|_| Refusal::invalid("A task is named by its UUID.")),
         "named" => check_name(id).map(|()| Topic::Named(id.into())),
         _ => {
             let meant =
@@ -51,6 +55,8 @@ pub(crate) fn write(topic: &Topic) -> String {
         Topic::Conversation(id) => format!("conversation:{id}"),
         Topic::Named(name) => format!("named:{name}"),
         Topic::Nodes => "nodes".into(),
+        Topic::Task(id) => format!("task:{id}"),
+        Topic::Dashboard => "dashboard".into(),
     }
 }
 
@@ -69,19 +75,35 @@ mod tests {
     #[test]
     fn a_topic_is_read_as_it_is_written() {
         let uuid = "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11";
-        let conversation = format!("conversation:{uuid}");
-        for text in
-            ["everyone", "person:user-123", "agent:a:b", "named:orders", "named:'; --\"", &conversation]
-        {
+        let (conversation, task) = (format!("conversation:{uuid}"), format!("task:{uuid}"));
+        for text in [
+            "everyone",
+            "dashboard",
+            "person:user-123",
+            "agent:a:b",
+            "named:orders",
+            "named:'; --\"",
+            &conversation,
+            &task,
+        ] {
             assert_eq!(read(text).map(|topic| write(&topic)).as_deref(), Ok(text));
         }
     }
 
     #[test]
     fn t5_what_is_no_topic_is_refused_and_the_nodes_are_none() {
-        for text in
-            ["", "nodes", "nodes:", "Nodes:x", "person:", "person", "conversation:7", "named:", "persn:ada"]
-        {
+        for text in [
+            "",
+            "task:7",
+            "nodes",
+            "nodes:",
+            "Nodes:x",
+            "person:",
+            "person",
+            "conversation:7",
+            "named:",
+            "persn:ada",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
         assert!(read("persn:ada").unwrap_err().message.ends_with("Did you mean `person`?"));

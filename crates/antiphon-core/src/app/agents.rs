@@ -1,6 +1,6 @@
 //! Watching, creating, changing and deleting agents.
 
-use super::{App, Trouble};
+use super::{App, Trouble, explain};
 use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim};
 use crate::agents::{Agent, AgentChange};
@@ -88,6 +88,10 @@ impl App {
             return Err(access::agent_not_found().into());
         }
         self.ports.publish(topic, Event::AgentDeleted { agent });
+        // Whoever looks after agents at work does the same later, should this fail.
+        if let Err(Trouble::Broken(fault)) = self.return_tasks().await {
+            tracing::warn!(fault = explain(&fault), "the tasks of a deleted agent wait for the next look");
+        }
         Ok(Outcome::Done)
     }
 

@@ -11,6 +11,8 @@
 //! | `wallet` | open, deposit, withdraw, claim, grant, read |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
+//! | `tasks` | create, assign, claim, report on, cancel and read tasks |
+//! | `workers` | how agents at work are, and noticing that one has gone |
 
 mod agents;
 mod conversation;
@@ -18,9 +20,11 @@ mod posting;
 mod presence;
 #[cfg(test)]
 pub(crate) mod stage;
+mod tasks;
 mod typing;
 mod typists;
 pub(crate) mod wallet;
+mod workers;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -90,6 +94,8 @@ pub struct Settings {
     pub node: String,
     /// How many tokens one gets, and when.
     pub wallet: crate::wallet::Settings,
+    /// How long an agent at work may be silent until it counts as gone.
+    pub heartbeat: Duration,
 }
 
 impl Default for Settings {
@@ -103,6 +109,7 @@ impl Default for Settings {
             waiting_replies: 16,
             node: "local".into(),
             wallet: crate::wallet::Settings::default(),
+            heartbeat: Duration::from_secs(30),
         }
     }
 }
@@ -202,6 +209,21 @@ impl App {
             Command::ReadLedger { person, after, limit } => {
                 self.read_ledger(caller, &person, after, limit).await
             }
+
+            Command::CreateTask { task } => self.create_task(caller, *task).await,
+            Command::ChangeTask { task, step } => self.change_task(caller, task, step).await,
+            Command::ClaimTask { agent, needs } => self.claim_task(caller, agent, needs).await,
+            Command::ReadTask { task } => self.read_task(caller, task).await,
+            Command::ReadTasks { filter, limit } => self.read_tasks(caller, &filter, limit).await,
+            Command::EnlistAgent { agent, duties } => self.enlist_agent(caller, &agent, &duties).await,
+            Command::ControlAgent { agent, control } => self.control_agent(caller, &agent, control).await,
+            Command::SetAgentStatus { agent, status } => self.set_agent_status(caller, &agent, status).await,
+            Command::Heartbeat { agent, metadata } => self.heartbeat(caller, &agent, metadata).await,
+            Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
+            Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
+            Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
+            Command::Watch { topic } => self.watch(caller, &topic).await,
+            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
         }
     }
 
@@ -233,7 +255,8 @@ impl App {
     }
 
     /// Keeps this node's claims of presence alive, ends typing that nobody renewed, gives back what was paid for answers that
-    /// failed, and has the store forget what has had its time, until `shutdown` says `true` or its sender is gone. One task for the whole node.
+    /// failed, notices agents at work that have gone, and has the store forget what has had its time, until `shutdown` says
+    /// `true` or its sender is gone. One task for the whole node.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let work = async {
             tokio::join!(
@@ -241,6 +264,7 @@ impl App {
                 self.expire_typing(),
                 self.keep_store_small(),
                 self.assistant.keep_refunding(),
+                self.watch_agents()
             )
         };
         tokio::select! {

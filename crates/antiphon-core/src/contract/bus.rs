@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::event::{Envelope, Event, Signal};
-use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId};
+use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId, TaskId};
 use crate::ports::{Bus, Listener, ListenerId, Mark};
 use crate::topic::Topic;
 
@@ -27,6 +27,7 @@ pub async fn bus(open: impl AsyncFn() -> Arc<dyn Bus>) {
     listening_comes_and_goes_while_others_publish(open().await).await;
     a_tap_hears_everything_once(&*open().await).await;
     a_tap_hears_in_the_order_of_others(open().await).await;
+    an_envelope_with_several_topics_reaches_each_listener_once(&*open().await).await;
 }
 
 async fn an_event_reaches_everybody_who_listens_to_its_topic(bus: &dyn Bus) {
@@ -58,6 +59,8 @@ async fn every_kind_of_topic_is_a_place_of_its_own(bus: &dyn Bus) {
         named(""),
         named("日本語 👩‍👩‍👧‍👦 \0"),
         Topic::Nodes,
+        Topic::Task(TaskId(uuid::Uuid::nil())),
+        Topic::Dashboard,
     ];
     let mut ears: Vec<Ear> = topics.iter().map(|_| Ear::attach(bus)).collect();
     for (ear, topic) in ears.iter().zip(&topics) {
@@ -143,9 +146,11 @@ async fn an_envelope_arrives_whole(bus: &dyn Bus) {
     bus.listen(ear.id, &place, Mark::NONE);
     let except = ConnectionId { core: 1, slot: 2, generation: 3 };
     let unless = Some(named("elsewhere"));
-    bus.publish(Envelope { except: Some(except), unless: unless.clone(), ..signal(&place, "it") });
+    let also = Box::from([named("here too"), Topic::Dashboard]);
+    let published = Envelope { also, except: Some(except), unless: unless.clone(), ..signal(&place, "it") };
+    bus.publish(published.clone());
     let envelope = ear.next_envelope().await;
-    assert_eq!(envelope.topic, place);
+    assert_eq!((&envelope.topic, &envelope.also), (&place, &published.also));
     assert_eq!(envelope.unless, unless);
     assert_eq!(envelope.except, Some(except), "here, on the publisher's own node");
     let Event::Signal(signal) = &envelope.event else {
@@ -312,6 +317,40 @@ async fn a_tap_hears_in_the_order_of_others(bus: Arc<dyn Bus>) {
     for publisher in publishers {
         publisher.join().expect("publishing never panics");
     }
+}
+
+async fn an_envelope_with_several_topics_reaches_each_listener_once(bus: &dyn Bus) {
+    let (one, two, three) = (named("one"), named("two"), named("three"));
+    let mut tap = Tap::on(bus);
+    let (mut all, mut first, mut last) = (Ear::attach(bus), Ear::attach(bus), Ear::attach(bus));
+    let mut nobody = Ear::attach(bus);
+    for topic in [&one, &two, &three] {
+        bus.listen(all.id, topic, Mark(7));
+    }
+    bus.listen(first.id, &one, Mark(7));
+    bus.listen(last.id, &three, Mark(7));
+    bus.listen(nobody.id, &named("four"), Mark(7));
+    let to_all = |topic: &Topic, also: &[&Topic], name: &str| {
+        let also = also.iter().map(|topic| (*topic).clone()).collect();
+        bus.publish(Envelope { also, ..signal(topic, name) });
+    };
+    to_all(&one, &[&two, &three], "from the first");
+    to_all(&three, &[&two, &one], "from the last");
+    to_all(&named("empty"), &[&three, &three], "where nobody is, and twice elsewhere");
+    for ear in [&mut all, &mut last] {
+        assert_eq!(ear.next().await, "from the first");
+        assert_eq!(ear.next().await, "from the last");
+        assert_eq!(ear.next().await, "where nobody is, and twice elsewhere");
+        ear.heard_nothing_else();
+    }
+    assert_eq!(first.next().await, "from the first");
+    assert_eq!(first.next().await, "from the last");
+    first.heard_nothing_else();
+    nobody.heard_nothing_else();
+    for _ in 0..3 {
+        tap.next().await;
+    }
+    tap.heard_nothing_else();
 }
 
 /// How long an event may take, so that a bus that loses one fails the suite instead of hanging it.

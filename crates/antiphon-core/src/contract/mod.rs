@@ -14,7 +14,7 @@
 //!
 //! | module | asks |
 //! |---|---|
-//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`], [`wallets`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`], [`wallets`], [`work`] | does a [`Store`] remember what it must, and nothing else |
 //! | [`webhooks`](mod@webhooks) | does a store remember what [`Webhooks`](crate::webhooks::Webhooks) need |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
@@ -31,6 +31,7 @@ pub mod requests;
 pub mod revocations;
 pub mod wallets;
 pub mod webhooks;
+pub mod work;
 
 pub use bus::bus;
 pub use leases::leases;
@@ -58,6 +59,7 @@ pub async fn store(open: impl AsyncFn() -> Arc<dyn Store>) {
     conversations::suite(&open).await;
     once::suite(&open).await;
     wallets::suite(&open).await;
+    work::suite(&open).await;
 }
 
 /// Ids that must be kept apart from their neighbours: case, spaces, every width of UTF-8, and the longest one.

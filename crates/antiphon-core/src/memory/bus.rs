@@ -1,6 +1,6 @@
 //! Who hears what within one process. This is also the production bus of a single node.
 //!
-//! Publishing looks the topic up once, lets go of the lock and calls the listeners on the publisher's own thread, so what one
+//! Publishing looks each topic up once, lets go of the lock and calls the listeners on the publisher's own thread, so what one
 //! thread publishes arrives in its order. What a listener publishes while it hears something waits until that something has
 //! reached everybody, for the same reason; nothing is locked while a listener runs, so it may also listen and unlisten.
 
@@ -39,6 +39,26 @@ impl MemoryBus {
         }
     }
 
+    /// Whoever listens to `topic`.
+    fn hearers(&self, topic: &Topic) -> Option<Hearers> {
+        // A panic under one of the locks of this file leaves a map as it was before or after one insertion, so a poisoned lock
+        // is as good as any other.
+        self.shard(topic).read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    /// `hearers`, and whoever listens to one of the topics `also`, each once and without a mark.
+    fn with_others(&self, hearers: Option<Hearers>, also: &[Topic]) -> Option<Hearers> {
+        let mut all: Vec<Hearer> = Vec::new();
+        for hearers in hearers.into_iter().chain(also.iter().filter_map(|topic| self.hearers(topic))) {
+            for hearer in hearers.iter() {
+                if !all.iter().any(|known| known.id == hearer.id) {
+                    all.push(Hearer { mark: Mark::NONE, ..hearer.clone() });
+                }
+            }
+        }
+        (!all.is_empty()).then(|| all.into())
+    }
+
     fn shard(&self, topic: &Topic) -> &RwLock<HashMap<Topic, Hearers, RandomState>> {
         // The remainder is below SHARDS, so it fits.
         &self.shards[(self.hasher.hash_one(topic) % SHARDS as u64) as usize]
@@ -53,11 +73,10 @@ impl Default for MemoryBus {
 
 impl Bus for MemoryBus {
     fn publish(&self, envelope: Envelope) {
-        // A panic under one of the locks of this file leaves a map as it was before or after one insertion, so a poisoned lock
-        // is as good as any other.
-        let topics = self.shard(&envelope.topic).read().unwrap_or_else(PoisonError::into_inner);
-        let hearers = topics.get(&envelope.topic).cloned();
-        drop(topics);
+        let mut hearers = self.hearers(&envelope.topic);
+        if !envelope.also.is_empty() {
+            hearers = self.with_others(hearers, &envelope.also);
+        }
         let taps = match self.is_tapped.load(Ordering::Relaxed) {
             false => None,
             true => Some(self.taps.read().unwrap_or_else(PoisonError::into_inner).clone()),

@@ -10,17 +10,28 @@ use crate::agents::{Agent, AgentChange, Relation, RelationDelta};
 use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
 use crate::ports::wallets::{Charge, Wallets};
+use crate::ports::{Tasks, Workers};
 use crate::refusal::Fault;
 use crate::wallet::{Entry, Obstacle};
 
 /// Remembers.
 pub trait Store:
-    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Wallets
+    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Wallets + Tasks + Workers
 {
 }
 
-impl<T: People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Wallets> Store
-    for T
+impl<T> Store for T where
+    T: People
+        + Keys
+        + Logins
+        + Revocations
+        + Requests
+        + Agents
+        + Conversations
+        + Upkeep
+        + Wallets
+        + Tasks
+        + Workers
 {
 }
 

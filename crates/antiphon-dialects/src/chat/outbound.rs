@@ -43,6 +43,15 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         // Not said in this API.
         Event::Signal(_) | Event::Revoked(_) => {}
         Event::BalanceChanged(_) => {}
+
+        // Work is not said in this API.
+        Event::TaskCreated(_)
+        | Event::TaskAssigned(_)
+        | Event::TaskUpdated { .. }
+        | Event::TaskFinished(_)
+        | Event::AgentStatusChanged(_)
+        | Event::AgentHeartbeat { .. }
+        | Event::AlertRaised { .. } => {}
     }
 }
 

@@ -35,6 +35,13 @@ fn done(outcome: &Outcome, out: &mut Out) {
         Outcome::Booked { .. } | Outcome::Rewarded { .. } | Outcome::Balance(_) | Outcome::Ledger(_) => {
             out.ack(&Done { ok: true });
         }
+
+        // Nothing in this API asks for these.
+        Outcome::Task { .. }
+        | Outcome::NoTask
+        | Outcome::Tasks(_)
+        | Outcome::Worker(_)
+        | Outcome::Workers(_) => out.ack(&Done { ok: true }),
     }
 }
 

@@ -5,13 +5,15 @@
 use antiphon_core::agents::{AgentChange, Relation};
 use antiphon_core::command::Outcome;
 use antiphon_core::conversation::{Message, Party};
-use antiphon_core::event::{Chunk, Event, Reply, Signal};
-use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
+use antiphon_core::event::{Chunk, Event, Reply, Severity, Signal, StatusChange};
+use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::notices::{Notice, NoticeAction, NoticeKind};
 use antiphon_core::ports::{Revocation, Revoked};
 use antiphon_core::presence::Status;
 use antiphon_core::refusal::{Code, Refusal};
+use antiphon_core::tasks::{NewTask, Priority, Step, Task, TaskUpdate};
 use antiphon_core::wallet::{Balance, Entry, Reason};
+use antiphon_core::workers::{AgentStatus, Cause};
 use serde_json::value::RawValue;
 
 /// When everything happens: 2026-01-01T00:00:00Z.
@@ -148,7 +150,65 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ("signal", Event::Signal(signal)),
         ("revoked", Event::Revoked(revocation)),
         ("balance-changed", Event::BalanceChanged(entry())),
+        ("task-created", Event::TaskCreated(Box::new(task()))),
+        ("task-assigned", Event::TaskAssigned(Box::new(task()))),
+        ("task-started", Event::TaskUpdated { task: Box::new(task()), update: TaskUpdate::Started, at: NOW }),
+        (
+            "task-progress",
+            Event::TaskUpdated {
+                task: Box::new(task()),
+                update: TaskUpdate::Progress("{\"percent\":50}".into()),
+                at: NOW,
+            },
+        ),
+        ("task-finished", Event::TaskFinished(Box::new(finished_task()))),
+        (
+            "agent-status-changed",
+            Event::AgentStatusChanged(Box::new(StatusChange {
+                agent: luna(),
+                old: AgentStatus::Ready,
+                new: AgentStatus::Offline,
+                cause: Cause::HeartbeatTimeout,
+                by: "operator".into(),
+                at: NOW,
+            })),
+        ),
+        (
+            "agent-heartbeat",
+            Event::AgentHeartbeat { agent: luna(), metadata: "{\"load\":0.5}".into(), at: NOW },
+        ),
+        (
+            "alert-raised",
+            Event::AlertRaised {
+                message: "The disk is almost full.".into(),
+                severity: Severity::Warning,
+                at: NOW,
+            },
+        ),
     ]
+}
+
+/// A task that Luna is at.
+fn task() -> Task {
+    let new = NewTask {
+        title: "Summarise the week".into(),
+        description: String::new(),
+        priority: Priority::High,
+        payload: "{}".into(),
+        needs: None,
+        parent: None,
+        conversation: None,
+    };
+    let task = Task { id: TaskId(question_id().0), position: 1, ..new.begun("operator".into(), NOW) };
+    step(&step(&task, Step::Claim(luna())), Step::Start(luna()))
+}
+
+fn finished_task() -> Task {
+    step(&task(), Step::Complete(luna(), "{\"pages\":2}".into()))
+}
+
+fn step(task: &Task, step: Step) -> Task {
+    task.after(&step, NOW).expect("an allowed step").expect("a step that changes something")
 }
 
 /// Which variant an event is. No catch-all: a new kind of event must be listed in [`KINDS`] and get a sample above.
@@ -168,11 +228,19 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Signal(_) => "Signal",
         Event::Revoked(_) => "Revoked",
         Event::BalanceChanged(_) => "BalanceChanged",
+
+        Event::TaskCreated(_) => "TaskCreated",
+        Event::TaskAssigned(_) => "TaskAssigned",
+        Event::TaskUpdated { .. } => "TaskUpdated",
+        Event::TaskFinished(_) => "TaskFinished",
+        Event::AgentStatusChanged(_) => "AgentStatusChanged",
+        Event::AgentHeartbeat { .. } => "AgentHeartbeat",
+        Event::AlertRaised { .. } => "AlertRaised",
     }
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 21] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
@@ -187,6 +255,13 @@ pub(crate) const KINDS: [&str; 14] = [
     "Signal",
     "Revoked",
     "BalanceChanged",
+    "TaskCreated",
+    "TaskAssigned",
+    "TaskUpdated",
+    "TaskFinished",
+    "AgentStatusChanged",
+    "AgentHeartbeat",
+    "AlertRaised",
 ];
 
 /// The agent.

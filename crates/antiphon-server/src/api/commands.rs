@@ -22,6 +22,7 @@ use super::orders::{self, Commands, Read};
 use super::perform::{Errand, perform, perform_all};
 use super::problem::{Problem, ProblemView};
 use super::route::Route;
+use super::work::{TaskView, WorkerView};
 
 pub(super) fn routes() -> Vec<Route> {
     let description = "A command is an object that names itself in `command`; `as` names the person as whom it is done, \
@@ -80,6 +81,30 @@ pub(super) enum OutcomeView {
     History {
         /// The messages.
         messages: Vec<MessageView>,
+    },
+    /// A task as it is now.
+    Task {
+        /// The task.
+        task: Box<TaskView>,
+        /// Whether it was like that before the command.
+        repeated: bool,
+    },
+    /// No task waits that the agent is capable of.
+    NoTask,
+    /// Tasks, oldest first.
+    Tasks {
+        /// The tasks.
+        tasks: Vec<TaskView>,
+    },
+    /// An agent at work as it is now.
+    Worker {
+        /// The agent.
+        worker: Box<WorkerView>,
+    },
+    /// Agents at work, in the order of ids.
+    Workers {
+        /// The agents.
+        workers: Vec<WorkerView>,
     },
     /// The tokens have moved.
     Booked {
@@ -197,6 +222,16 @@ impl From<Outcome> for OutcomeView {
             Outcome::Balance(Balance { tokens, position }) => Self::Balance { balance: tokens, position },
             Outcome::Ledger(entries) => {
                 Self::Ledger { entries: entries.into_iter().map(EntryView::from).collect() }
+            }
+
+            Outcome::Task { task, repeated } => {
+                Self::Task { task: Box::new(TaskView::from(*task)), repeated }
+            }
+            Outcome::NoTask => Self::NoTask,
+            Outcome::Tasks(tasks) => Self::Tasks { tasks: tasks.into_iter().map(TaskView::from).collect() },
+            Outcome::Worker(worker) => Self::Worker { worker: Box::new(WorkerView::from(*worker)) },
+            Outcome::Workers(workers) => {
+                Self::Workers { workers: workers.into_iter().map(WorkerView::from).collect() }
             }
         }
     }

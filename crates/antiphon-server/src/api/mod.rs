@@ -35,6 +35,7 @@ mod status;
 mod tail;
 mod topics;
 mod webhooks;
+mod work;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;

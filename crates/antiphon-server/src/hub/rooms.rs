@@ -166,13 +166,35 @@ impl Core {
         }
     }
 
-    /// Hands one event to everybody here who listens to its topic, whose room has this mark.
+    /// Hands one event to everybody here who listens to one of its topics, once to each. `mark` is that of the room, if there is
+    /// one topic.
     pub(crate) fn deliver(self: &Rc<Self>, envelope: &Arc<Envelope>, mark: Mark) {
         if envelope.topic == Topic::Nodes {
             return self.hear(&envelope.event);
         }
+        if !envelope.also.is_empty() {
+            return self.deliver_widely(envelope);
+        }
         let room = self.rooms.borrow().marked(mark, &envelope.topic).cloned();
-        let Some(room) = room else { return };
+        if let Some(room) = room {
+            self.deliver_to(&room, &[], envelope);
+        }
+    }
+
+    /// Hands an event with several topics out, room by room. Between two rooms nobody comes or goes.
+    fn deliver_widely(self: &Rc<Self>, envelope: &Arc<Envelope>) {
+        let mut rooms: SmallVec<[Rc<Room>; 4]> = SmallVec::new();
+        for topic in std::iter::once(&envelope.topic).chain(&envelope.also) {
+            let room = self.rooms.borrow().of(topic).cloned();
+            rooms.extend(room.filter(|room| !rooms.iter().any(|known| Rc::ptr_eq(known, room))));
+        }
+        for (number, room) in rooms.iter().enumerate() {
+            self.deliver_to(room, &rooms[..number], envelope);
+        }
+    }
+
+    /// Hands one event to everybody in `room` who does not sit in one of the rooms `before`, where it has been heard.
+    fn deliver_to(self: &Rc<Self>, room: &Rc<Room>, before: &[Rc<Room>], envelope: &Arc<Envelope>) {
         let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());
         let delivery = envelope.event.delivery();
         for group in room.groups.borrow().iter() {
@@ -181,6 +203,7 @@ impl Core {
                 let Some((last, others)) = group.members.split_last() else { continue };
                 let hears = |member: &Member| {
                     except.is_none_or(|id| id.slot != member.slot)
+                        && (before.is_empty() || !self.sits_in_any(member.slot, before))
                         && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
                 };
                 for member in others.iter().filter(|member| hears(member)) {
@@ -196,8 +219,16 @@ impl Core {
             }
         }
         if envelope.event.closes_its_topic() {
-            self.clear(&room);
+            self.clear(room);
         }
+    }
+
+    /// Whether the socket in this slot has a seat in one of `rooms`.
+    fn sits_in_any(&self, slot: u32, rooms: &[Rc<Room>]) -> bool {
+        let sockets = self.sockets.borrow();
+        let Some(socket) = sockets.get(slot as usize) else { return false };
+        let seats = socket.seats.borrow();
+        seats.iter().any(|seat| rooms.iter().any(|room| Rc::ptr_eq(room, &seat.room)))
     }
 
     /// Whether the socket in this slot listens to `topic`.

@@ -6,7 +6,7 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets` | which statements each noun needs |
+//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
@@ -24,11 +24,13 @@ mod readers;
 mod requests;
 mod revocations;
 mod rows;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod wallets;
 mod webhooks;
+mod workers;
 mod writer;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod wallets;
+mod work;
 
 use std::cell::RefCell;
 use std::error::Error as _;

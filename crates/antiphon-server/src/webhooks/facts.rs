@@ -5,6 +5,7 @@ use antiphon_core::conversation::{Message, Party};
 use antiphon_core::event::{Envelope, Event, Reply};
 use antiphon_core::ids::{AgentId, PersonId, Timestamp};
 use antiphon_core::notices::Notice;
+use antiphon_core::tasks::{Task, TaskUpdate};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::{About, Announcement};
 use serde::Serialize;
@@ -31,11 +32,18 @@ pub(super) enum Kind {
     NoticeSent,
     Signal,
     BalanceChanged,
+    TaskCreated,
+    TaskAssigned,
+    TaskUpdated,
+    TaskFinished,
+    AgentStatusChanged,
+    AgentHeartbeat,
+    AlertRaised,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::PersonConnected,
         Self::PersonDisconnected,
         Self::MessagePosted,
@@ -51,6 +59,13 @@ impl Kind {
         Self::NoticeSent,
         Self::Signal,
         Self::BalanceChanged,
+        Self::TaskCreated,
+        Self::TaskAssigned,
+        Self::TaskUpdated,
+        Self::TaskFinished,
+        Self::AgentStatusChanged,
+        Self::AgentHeartbeat,
+        Self::AlertRaised,
     ];
 
     /// What it is called in the configuration and in deliveries.
@@ -71,6 +86,13 @@ impl Kind {
             Self::NoticeSent => "notice.sent",
             Self::Signal => "signal",
             Self::BalanceChanged => "balance.changed",
+            Self::TaskCreated => "task.created",
+            Self::TaskAssigned => "task.assigned",
+            Self::TaskUpdated => "task.updated",
+            Self::TaskFinished => "task.finished",
+            Self::AgentStatusChanged => "agent.status",
+            Self::AgentHeartbeat => "agent.heartbeat",
+            Self::AlertRaised => "alert.raised",
         }
     }
 
@@ -124,6 +146,14 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
         // Of use to nodes alone, and it names secrets by their hashes.
         Event::Revoked(_) => &[],
         Event::BalanceChanged(_) => &[Kind::BalanceChanged],
+
+        Event::TaskCreated(_) => &[Kind::TaskCreated],
+        Event::TaskAssigned(_) => &[Kind::TaskAssigned],
+        Event::TaskUpdated { .. } => &[Kind::TaskUpdated],
+        Event::TaskFinished(_) => &[Kind::TaskFinished],
+        Event::AgentStatusChanged(_) => &[Kind::AgentStatusChanged],
+        Event::AgentHeartbeat { .. } => &[Kind::AgentHeartbeat],
+        Event::AlertRaised { .. } => &[Kind::AlertRaised],
     }
 }
 
@@ -281,8 +311,54 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
             });
             Fact::new(Kind::BalanceChanged, Some(&entry.person), None, entry.at, data)
         }
+
+        Event::TaskCreated(task) => work(Kind::TaskCreated, task, task.created_at),
+        Event::TaskAssigned(task) => {
+            work(Kind::TaskAssigned, task, task.claimed_at.or(task.assigned_at).unwrap_or(now))
+        }
+        Event::TaskUpdated { task, update, at } => {
+            let mut fact = work(Kind::TaskUpdated, task, *at);
+            fact.data["update"] = match update {
+                TaskUpdate::Started => json!({ "started": true }),
+                TaskUpdate::Progress(json) => json!({ "progress": value(json) }),
+                TaskUpdate::Returned(agent) => json!({ "returnedFrom": agent }),
+            };
+            fact
+        }
+        Event::TaskFinished(task) => work(Kind::TaskFinished, task, task.ended_at.unwrap_or(now)),
+        Event::AgentStatusChanged(change) => {
+            let data = json!({
+                "agent": change.agent, "old": change.old, "new": change.new, "cause": change.cause.name(),
+                "by": change.by,
+            });
+            Fact::new(Kind::AgentStatusChanged, None, Some(&change.agent), change.at, data)
+        }
+        Event::AgentHeartbeat { agent, metadata, at } => {
+            let data = json!({ "agent": agent, "metadata": value(metadata) });
+            Fact::new(Kind::AgentHeartbeat, None, Some(agent), *at, data)
+        }
+        Event::AlertRaised { message, severity, at } => {
+            let data = json!({ "message": message, "severity": severity });
+            Fact::new(Kind::AlertRaised, None, None, *at, data)
+        }
     };
-    vec![fact.at_place(&envelope.topic)]
+    let fact = fact.at_place(&envelope.topic);
+    vec![envelope.also.iter().fold(fact, Fact::at_place)]
+}
+
+fn work(kind: Kind, task: &Task, at: Timestamp) -> Fact {
+    let data = json!({
+        "id": task.id, "title": task.title, "priority": task.priority, "status": task.status, "agent": task.agent,
+        "payload": value(&task.payload), "result": task.result.as_deref().map(value), "error": task.error,
+        "parent": task.parent, "conversation": task.conversation, "reclaims": task.reclaims,
+        "version": task.version,
+    });
+    Fact::new(kind, None, task.agent.as_ref(), at, data)
+}
+
+/// JSON that the core keeps unread.
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 fn whose(topic: &Topic) -> Option<&PersonId> {

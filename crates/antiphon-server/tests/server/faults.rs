@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
-use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{
     Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
-    RequestKey, Requests, Revocation, Revocations, Upkeep, Wallets,
+    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
+    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
+use antiphon_core::tasks::{Step, Task};
 use antiphon_core::wallet::{Balance, Entry, NewEntry};
+use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::auth::{Algorithm, Issuer};
 use antiphon_server::config::Secret;
 use antiphon_server::wiring::Extras;
@@ -217,6 +220,62 @@ impl Agents for Brittle {
     }
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
         self.read()?.relation(agent, person).await
+    }
+}
+
+#[async_trait]
+impl Tasks for Brittle {
+    async fn put_task(&self, task: &Task, committed: TaskCommitted) -> Result<Task, Fault> {
+        self.write()?.put_task(task, committed).await
+    }
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault> {
+        self.read()?.task(id).await
+    }
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, Fault> {
+        self.read()?.tasks(filter, limit).await
+    }
+    async fn step_task(
+        &self,
+        id: TaskId,
+        step: &Step,
+        at: Timestamp,
+        committed: TaskCommitted,
+    ) -> Result<Stepped<Task>, Fault> {
+        self.write()?.step_task(id, step, at, committed).await
+    }
+    async fn claim_task(
+        &self,
+        agent: &AgentId,
+        needs: Option<&[String]>,
+        at: Timestamp,
+        committed: TaskCommitted,
+    ) -> Result<Stepped<Option<Task>>, Fault> {
+        self.write()?.claim_task(agent, needs, at, committed).await
+    }
+}
+
+#[async_trait]
+impl Workers for Brittle {
+    async fn enlist(&self, agent: &AgentId, duties: &Duties) -> Result<Option<Worker>, Fault> {
+        self.write()?.enlist(agent, duties).await
+    }
+    async fn worker(&self, agent: &AgentId) -> Result<Option<Worker>, Fault> {
+        self.read()?.worker(agent).await
+    }
+    async fn workers(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Worker>, Fault> {
+        self.read()?.workers(after, limit).await
+    }
+    async fn move_worker(
+        &self,
+        agent: &AgentId,
+        sign: &Sign,
+        at: Timestamp,
+        committed: WorkerCommitted,
+    ) -> Result<Stepped<Moved>, Fault> {
+        self.write()?.move_worker(agent, sign, at, committed).await
+    }
+    async fn return_tasks(&self, committed: ReturnCommitted) -> Result<Vec<Task>, Fault> {
+        self.write()?.return_tasks(committed).await
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
@@ -51,6 +52,7 @@ mod rates;
 mod stop;
 mod support;
 mod tls;
+mod topics;
 mod traces;
 mod upgrade;
 mod webhooks;

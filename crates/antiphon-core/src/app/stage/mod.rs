@@ -93,6 +93,7 @@ impl Stage {
             talk("nobody", "ada"),
             Topic::Named("place".into()),
             Topic::Nodes,
+            Topic::Dashboard,
         ] {
             bus.listen(listener, &topic, Mark::NONE);
         }
@@ -252,6 +253,18 @@ pub(crate) fn short(event: &Event) -> String {
                 entry.reason.name()
             )
         }
+
+        Event::TaskCreated(task) => write!(line, "created {}", task.title),
+        Event::TaskAssigned(task) => {
+            write!(line, "assigned {} to {}", task.title, task.agent.as_ref().expect("it has an agent"))
+        }
+        Event::TaskUpdated { task, update, .. } => write!(line, "updated {} {update:?}", task.title),
+        Event::TaskFinished(task) => write!(line, "finished {} {:?}", task.title, task.status),
+        Event::AgentStatusChanged(change) => {
+            write!(line, "{} {:?} → {:?} {:?}", change.agent, change.old, change.new, change.cause)
+        }
+        Event::AgentHeartbeat { agent, metadata, .. } => write!(line, "heartbeat {agent} {metadata}"),
+        Event::AlertRaised { message, severity, .. } => write!(line, "alert {severity:?} {message}"),
     };
     written.expect("a string takes everything");
     line

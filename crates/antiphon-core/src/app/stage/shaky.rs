@@ -11,14 +11,17 @@ use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation};
 use crate::app::lock;
 use crate::conversation::Message;
-use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use crate::memory::{MemoryLeases, MemoryStore};
 use crate::ports::{
     Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage, OnBooked,
-    People, RequestKey, Requests, Revocation, Revocations, Upkeep, Wallets,
+    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
+use crate::tasks::{Step, Task};
 use crate::wallet::{Balance, Entry, NewEntry};
+use crate::workers::{Duties, Moved, Sign, Worker};
 
 /// A port that counts its calls, and fails or dawdles when told to.
 pub(crate) struct Shaky<T> {
@@ -265,6 +268,72 @@ impl Agents for Shaky<MemoryStore> {
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
         self.called()?;
         self.inner.relation(agent, person).await
+    }
+}
+
+#[async_trait]
+impl Tasks for Shaky<MemoryStore> {
+    async fn put_task(&self, task: &Task, committed: TaskCommitted) -> Result<Task, Fault> {
+        self.called()?;
+        self.inner.put_task(task, committed).await
+    }
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault> {
+        self.called()?;
+        self.inner.task(id).await
+    }
+    async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, Fault> {
+        self.called()?;
+        self.inner.tasks(filter, limit).await
+    }
+    async fn step_task(
+        &self,
+        id: TaskId,
+        step: &Step,
+        at: Timestamp,
+        committed: TaskCommitted,
+    ) -> Result<Stepped<Task>, Fault> {
+        self.called()?;
+        self.inner.step_task(id, step, at, committed).await
+    }
+    async fn claim_task(
+        &self,
+        agent: &AgentId,
+        needs: Option<&[String]>,
+        at: Timestamp,
+        committed: TaskCommitted,
+    ) -> Result<Stepped<Option<Task>>, Fault> {
+        self.called()?;
+        self.inner.claim_task(agent, needs, at, committed).await
+    }
+}
+
+#[async_trait]
+impl Workers for Shaky<MemoryStore> {
+    async fn enlist(&self, agent: &AgentId, duties: &Duties) -> Result<Option<Worker>, Fault> {
+        self.called()?;
+        self.inner.enlist(agent, duties).await
+    }
+    async fn worker(&self, agent: &AgentId) -> Result<Option<Worker>, Fault> {
+        self.called()?;
+        self.inner.worker(agent).await
+    }
+    async fn workers(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Worker>, Fault> {
+        self.called()?;
+        self.inner.workers(after, limit).await
+    }
+    async fn move_worker(
+        &self,
+        agent: &AgentId,
+        sign: &Sign,
+        at: Timestamp,
+        committed: WorkerCommitted,
+    ) -> Result<Stepped<Moved>, Fault> {
+        self.called()?;
+        self.inner.move_worker(agent, sign, at, committed).await
+    }
+    async fn return_tasks(&self, committed: ReturnCommitted) -> Result<Vec<Task>, Fault> {
+        self.called()?;
+        self.inner.return_tasks(committed).await
     }
 }
 

@@ -46,7 +46,9 @@ impl Agents for MemoryStore {
     }
 
     async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault> {
-        Ok(self.contents().agents.remove(id).is_some())
+        let mut contents = self.contents();
+        contents.workers.remove(id);
+        Ok(contents.agents.remove(id).is_some())
     }
 
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {

@@ -10,8 +10,10 @@ mod logins;
 mod people;
 mod requests;
 mod revocations;
+mod tasks;
 mod wallets;
 mod webhooks;
+mod workers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -25,6 +27,7 @@ use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
 use crate::ports::{KEYS_KEPT, RequestKey, Upkeep};
 use crate::refusal::Fault;
+use crate::workers::Worker;
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ struct Contents {
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,
     books: wallets::Books,
+    tasks: tasks::TaskList,
+    workers: BTreeMap<AgentId, Worker>,
     desk: webhooks::Desk,
 }
 

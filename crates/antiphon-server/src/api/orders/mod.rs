@@ -1,14 +1,16 @@
 //! What a command looks like as JSON: the one translation into the core's commands.
 //!
-//! [`drafts`] and [`tokens`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new command of the
-//! core needs shows where [`is_repeatable`] does not compile.
+//! [`drafts`], [`tokens`] and [`work`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new
+//! command of the core needs shows where [`is_repeatable`] does not compile.
 
 pub(super) mod drafts;
 mod tokens;
+mod work;
 
 use antiphon_core::command::Command;
 use antiphon_core::ids::{PersonId, Timestamp};
 use antiphon_core::refusal::Refusal;
+use antiphon_core::tasks::Step;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -24,6 +26,11 @@ use self::drafts::{
     SendNotice, SetPresence, SetTyping, Signal, Speak, UnwatchAgent, WatchAgent,
 };
 use self::tokens::{ClaimReward, Deposit, Grant, OpenWallet, ReadBalance, ReadLedger, Withdraw};
+use self::work::{
+    AssignTask, CancelTask, ClaimTask, CompleteTask, ControlAgent, CreateTask, EnlistAgent, FailTask,
+    Heartbeat, RaiseAlert, ReadTask, ReadTasks, ReadWorker, ReadWorkers, ReportProgress, SetAgentStatus,
+    StartTask, Unwatch, Watch,
+};
 use super::body::{cut, nearest, parse};
 use super::problem::Problem;
 
@@ -143,7 +150,7 @@ const fn known<T: Draft>(name: &'static str, example: fn() -> Value) -> Known {
 }
 
 /// Every command, in the order of the document.
-pub(super) const KNOWN: [Known; 21] = [
+pub(super) const KNOWN: [Known; 40] = [
     known::<PostMessage>(
         "PostMessage",
         || json!({"as": "user-123", "agent": "luna", "text": "Good morning!"}),
@@ -183,6 +190,49 @@ pub(super) const KNOWN: [Known; 21] = [
     known::<Grant>("Grant", || json!({"person": "user-123", "amount": 20, "key": "birthday-2026"})),
     known::<ReadBalance>("ReadBalance", || json!({"as": "user-123"})),
     known::<ReadLedger>("ReadLedger", || json!({"as": "user-123", "after": 0, "limit": 50})),
+    known::<CreateTask>(
+        "CreateTask",
+        || json!({"title": "Summarise the week", "priority": "high", "payload": {"pages": 3}}),
+    ),
+    known::<AssignTask>(
+        "AssignTask",
+        || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10", "agent": "luna"}),
+    ),
+    known::<ClaimTask>("ClaimTask", || json!({"agent": "luna"})),
+    known::<StartTask>(
+        "StartTask",
+        || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10", "agent": "luna"}),
+    ),
+    known::<ReportProgress>(
+        "ReportProgress",
+        || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10", "agent": "luna", "update": {"percent": 50}}),
+    ),
+    known::<CompleteTask>(
+        "CompleteTask",
+        || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10", "agent": "luna", "result": {"pages": 3}}),
+    ),
+    known::<FailTask>(
+        "FailTask",
+        || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10", "agent": "luna", "error": "The source is gone."}),
+    ),
+    known::<CancelTask>("CancelTask", || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10"})),
+    known::<ReadTask>("ReadTask", || json!({"task": "9f1c2c5e-0a4b-4c7e-8f57-3d3c1f1a7b10"})),
+    known::<ReadTasks>("ReadTasks", || json!({"status": "pending", "limit": 50})),
+    known::<EnlistAgent>(
+        "EnlistAgent",
+        || json!({"agent": "luna", "capabilities": ["summarise"], "version": "1.0"}),
+    ),
+    known::<ControlAgent>("ControlAgent", || json!({"agent": "luna", "control": "pause"})),
+    known::<SetAgentStatus>("SetAgentStatus", || json!({"agent": "luna", "status": "busy"})),
+    known::<Heartbeat>("Heartbeat", || json!({"agent": "luna", "metadata": {"load": 0.5}})),
+    known::<ReadWorker>("ReadWorker", || json!({"agent": "luna"})),
+    known::<ReadWorkers>("ReadWorkers", || json!({"limit": 50})),
+    known::<RaiseAlert>(
+        "RaiseAlert",
+        || json!({"message": "The disk is almost full.", "severity": "warning"}),
+    ),
+    known::<Watch>("Watch", || json!({"topic": "dashboard"})),
+    known::<Unwatch>("Unwatch", || json!({"topic": "dashboard"})),
 ];
 
 /// Whether doing a command again, when nobody knows whether it was done before, has no second effect.
@@ -209,6 +259,23 @@ pub(super) fn is_repeatable(command: &Command) -> bool {
         | Command::ClaimReward { .. }
         | Command::ReadBalance { .. }
         | Command::ReadLedger { .. } => true,
+
+        // A second task, a second claim, something told twice.
+        Command::CreateTask { .. }
+        | Command::ClaimTask { .. }
+        | Command::ChangeTask { step: Step::Progress(..), .. }
+        | Command::RaiseAlert { .. } => false,
+        Command::ChangeTask { .. }
+        | Command::ReadTask { .. }
+        | Command::ReadTasks { .. }
+        | Command::EnlistAgent { .. }
+        | Command::ControlAgent { .. }
+        | Command::SetAgentStatus { .. }
+        | Command::Heartbeat { .. }
+        | Command::ReadWorker { .. }
+        | Command::ReadWorkers { .. }
+        | Command::Watch { .. }
+        | Command::Unwatch { .. } => true,
     }
 }
 

@@ -8,10 +8,12 @@ use antiphon_core::event::{Envelope, Event, Reply};
 use antiphon_core::ids::Timestamp;
 use antiphon_core::notices::Notice;
 use antiphon_core::ports::{Revocation, Revoked};
+use antiphon_core::tasks::{Task, TaskUpdate};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::api::work::{TaskView, raw};
 use crate::api::{moment, topics};
 
 /// One event as a line.
@@ -104,8 +106,42 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             });
             ("BalanceChanged", Some(entry.at), facts)
         }
+
+        Event::TaskCreated(task) => ("TaskCreated", Some(task.created_at), work(task)),
+        Event::TaskAssigned(task) => ("TaskAssigned", task.claimed_at.or(task.assigned_at), work(task)),
+        Event::TaskUpdated { task, update, at } => {
+            let mut facts = work(task);
+            facts["update"] = updated(update);
+            ("TaskUpdated", Some(*at), facts)
+        }
+        Event::TaskFinished(task) => ("TaskFinished", task.ended_at, work(task)),
+        Event::AgentStatusChanged(change) => {
+            let facts = json!({
+                "agent": change.agent, "old": change.old, "new": change.new, "cause": change.cause.name(),
+                "by": change.by,
+            });
+            ("AgentStatusChanged", Some(change.at), facts)
+        }
+        Event::AgentHeartbeat { agent, metadata, at } => {
+            ("AgentHeartbeat", Some(*at), json!({"agent": agent, "metadata": raw(metadata.clone())}))
+        }
+        Event::AlertRaised { message, severity, at } => {
+            ("AlertRaised", Some(*at), json!({"message": message, "severity": severity}))
+        }
     };
     (name, at, Facts::Known(facts))
+}
+
+fn work(task: &Task) -> Value {
+    json!(TaskView::from(task.clone()))
+}
+
+fn updated(update: &TaskUpdate) -> Value {
+    match update {
+        TaskUpdate::Started => json!({"started": true}),
+        TaskUpdate::Progress(json) => json!({"progress": raw(json.clone())}),
+        TaskUpdate::Returned(agent) => json!({"returnedFrom": agent}),
+    }
 }
 
 fn spoken(message: &Message) -> Value {

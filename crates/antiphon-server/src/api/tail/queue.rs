@@ -104,7 +104,7 @@ impl Listener for Readers {
 impl Queue {
     fn offer(&self, envelope: &Arc<Envelope>, room: usize) {
         let ends = (self.ends)(&envelope.event);
-        if !ends && !self.wants(&envelope.topic) {
+        if !ends && !self.wants(envelope) {
             return;
         }
         let mut waiting = self.lock();
@@ -125,8 +125,9 @@ impl Queue {
         self.bell.notify_one();
     }
 
-    fn wants(&self, topic: &Topic) -> bool {
-        self.wanted.is_empty() || self.wanted.contains(topic)
+    fn wants(&self, envelope: &Envelope) -> bool {
+        let is_wanted = |topic: &Topic| self.wanted.contains(topic);
+        self.wanted.is_empty() || is_wanted(&envelope.topic) || envelope.also.iter().any(is_wanted)
     }
 
     fn take(&self) -> Option<Item> {
@@ -209,6 +210,14 @@ mod tests {
         }
         assert_eq!(next(&mut some).await, "two");
         assert_eq!((next(&mut all).await, next(&mut all).await), ("one".into(), "two".into()));
+
+        let named = |topic: &str| Topic::Named(topic.into());
+        let signal = Signal { name: "to both".into(), value: RawValue::NULL.to_owned().into() };
+        bus.publish(Envelope::to_all(named("b"), [named("a")], Event::Signal(signal)));
+        say(&bus, "a", "last");
+        for tail in [&mut some, &mut all] {
+            assert_eq!((next(tail).await, next(tail).await), ("to both".into(), "last".into()));
+        }
     }
 
     #[tokio::test(start_paused = true)]

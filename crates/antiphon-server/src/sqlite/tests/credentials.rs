@@ -196,6 +196,8 @@ async fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_it_has() 
     drop(old);
 
     let store = open(directory.path(), patient());
+    let newest = directory::migrations().unwrap().last().unwrap().version();
+    assert_eq!(i64::from(newest), directory::SCHEMA);
     let ada = Person { roles: Vec::new(), created_at: Timestamp(5), ..person("ada") };
     assert_eq!(store.person(&ada.id).await.unwrap(), Some(ada.clone()));
     assert_eq!(store.people(None, 10).await.unwrap().len(), 2);
@@ -254,7 +256,8 @@ async fn a_key_of_a_message_counts_for_a_day_on_the_disk_too() {
 }
 
 /// What SQLite intends to do for a statement.
-async fn plan(store: &SqliteStore, statement: &'static str) -> Vec<String> {
+pub(super) async fn plan(store: &SqliteStore, statement: &str) -> Vec<String> {
+    let statement = statement.to_owned();
     let explain = move |connection: &Connection| {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}"))?;
         let nothing = vec![rusqlite::types::Null; explain.parameter_count()];

@@ -157,3 +157,44 @@ async fn those_who_watch_an_agent_hear_what_a_backend_does_to_it_and_nobody_else
     assert!(bob.events().iter().all(|(name, _)| !name.starts_with("agent:")), "Bob owns no Luna");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_backend_has_agents_work_off_tasks() {
+    let (server, _) = served(|_| {}).await;
+    let mut client = Client::shop(&server).await;
+    let create = json!({
+        "command": "CreateTask", "title": "Summarise", "priority": "high", "payload": {"n": 1.10}, "needs": "sum",
+    });
+    let created = client.done(&create).await["task"].clone();
+    assert_eq!((&created["status"], &created["priority"]), (&json!("pending"), &json!("high")), "{created}");
+    assert_eq!((&created["payload"], &created["createdBy"]), (&json!({"n": 1.10}), &json!("service:shop")));
+    let claim = json!({"command": "ClaimTask", "agent": "luna"});
+    assert_eq!(client.done(&claim).await, json!({"outcome": "notask"}), "luna is not capable of it");
+    let enlist = json!({"command": "EnlistAgent", "agent": "luna", "capabilities": ["sum"]});
+    assert_eq!(client.done(&enlist).await["worker"]["status"], "idle");
+    for status in ["initializing", "ready"] {
+        let said = json!({"command": "SetAgentStatus", "agent": "luna", "status": status});
+        assert_eq!(client.done(&said).await["worker"]["status"], *status);
+    }
+    assert_eq!(client.done(&claim).await["task"]["agent"], "luna");
+    let with_task = |command: &str, more: Value| {
+        let mut all = json!({"command": command, "task": created["id"], "agent": "luna"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    client.done(&with_task("StartTask", json!({}))).await;
+    client.done(&with_task("ReportProgress", json!({"update": {"percent": 50}}))).await;
+    let complete = with_task("CompleteTask", json!({"result": [1, 2]}));
+    let done = client.done(&complete).await;
+    assert_eq!((&done["task"]["status"], &done["repeated"]), (&json!("completed"), &json!(false)), "{done}");
+    assert_eq!(client.done(&complete).await["repeated"], true, "done again, nothing changes");
+    let late = client.post("/v1/commands", &with_task("StartTask", json!({}))).await;
+    assert_eq!(refused(late), (409, "conflict".into()));
+    let as_ada = json!({"command": "ReadTasks", "as": "ada"});
+    assert_eq!(client.post("/v1/commands", &as_ada).await.0, 404, "ada looks after nothing here");
+    let read = client.done(&json!({"command": "ReadTasks", "status": "completed"})).await;
+    assert_eq!(read["tasks"][0]["result"], json!([1, 2]));
+    let beat = json!({"command": "Heartbeat", "agent": "luna", "metadata": {"load": 0.5}});
+    assert_eq!(client.done(&beat).await["worker"]["metadata"], json!({"load": 0.5}));
+    server.stop().await;
+}
