@@ -15,6 +15,7 @@
 //! | [`limits`] | how much of everything there may be, and who suffers when there is more |
 //! | [`rates`] | how fast clients may speak, and how much one address may have |
 //! | [`credentials`] | credentials that expire, are renewed, are revoked while their sockets are open |
+//! | [`issuers`] | issuers of tokens whose keys are fetched |
 //! | [`logs`] | what is logged of a connection, and what is not |
 //! | [`faults`] | what clients see of a store that fails |
 //! | [`leaving`] | a client that goes right after it said something |
@@ -41,6 +42,7 @@ mod cli;
 mod credentials;
 mod faults;
 mod handshake;
+mod issuers;
 mod leaving;
 mod limits;
 mod logs;
