@@ -18,7 +18,10 @@ use crate::cores::Core;
 /// Whoever brings commands from outside, over whichever transport, brings them through here.
 pub(crate) async fn carry_out(app: &Arc<App>, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
     let name = command.name();
-    let began = Instant::now();
+    let mut timed = None;
+    if let Some(core) = Core::here() {
+        core.count(|tally| timed = tally.begun(name).map(|stands_for| (Instant::now(), stands_for)));
+    }
     let span = tracing::info_span!(
         target: SPANS, "command", command = name, connection = Empty, request = Empty, code = Empty,
     );
@@ -35,8 +38,8 @@ pub(crate) async fn carry_out(app: &Arc<App>, caller: &Caller, command: Command)
         }
         outcome
     };
-    if let Some(core) = Core::here() {
-        core.count(|tally| tally.command(name, began.elapsed()));
+    if let (Some((began, stands_for)), Some(core)) = (timed, Core::here()) {
+        core.count(|tally| tally.command(name, began.elapsed(), stands_for));
     }
     outcome
 }

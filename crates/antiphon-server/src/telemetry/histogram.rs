@@ -50,14 +50,24 @@ impl Histogram {
 
     /// Counts a value. To be called by one thread only.
     pub(crate) fn record(&self, value: u64) {
+        self.record_for(value, 1);
+    }
+
+    /// Counts a value that stands for `many`. To be called by one thread only.
+    fn record_for(&self, value: u64, many: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
-        add(&self.counts[bucket], 1);
-        add(&self.sum, value);
+        add(&self.counts[bucket], many);
+        add(&self.sum, value.saturating_mul(many));
     }
 
     /// Counts a duration in nanoseconds. To be called by one thread only.
     pub(crate) fn record_time(&self, duration: Duration) {
-        self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.record_time_for(duration, 1);
+    }
+
+    /// Counts a duration that stands for `many`. To be called by one thread only.
+    pub(crate) fn record_time_for(&self, duration: Duration, many: u64) {
+        self.record_for(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), many);
     }
 
     /// What was counted so far.
