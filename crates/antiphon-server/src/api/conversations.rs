@@ -26,6 +26,7 @@ use super::orders::Order;
 use super::perform::{Errand, carry_out, perform};
 use super::problem::Problem;
 use super::route::Route;
+use super::span::hundred;
 
 const PATH: &str = "/v1/conversations/{agent}/{person}/messages";
 
@@ -141,10 +142,6 @@ struct Span {
     after: u64,
     #[serde(default = "hundred")]
     limit: u32,
-}
-
-fn hundred() -> u32 {
-    100
 }
 
 /// Something to say.

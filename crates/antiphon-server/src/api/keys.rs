@@ -20,9 +20,9 @@ use super::body::{Asked, Body, Place};
 use super::caller::Backend;
 use super::idempotency::NoKey;
 use super::moment;
-use super::people::check_limit;
 use super::problem::Problem;
 use super::route::Route;
+use super::span::{Span, check_limit};
 use crate::auth::keys::Order;
 use crate::auth::login_of;
 
@@ -159,18 +159,6 @@ struct Page {
     /// What to send as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Span {
-    after: Option<String>,
-    #[serde(default = "hundred")]
-    limit: u32,
-}
-
-fn hundred() -> u32 {
-    100
 }
 
 /// A key to issue: for a `person` or for a `service`.

@@ -8,7 +8,7 @@
 //! | `perform`, `idempotency` | how commands are done; how a request that is sent again has one effect |
 //! | `route`, `document`, `page` | what a route is, and what both descriptions say about it |
 //! | `caller`, `pace` | who asks, and how often |
-//! | `body`, `problem`, `moment` | what is sent, what a refusal looks like, how a moment is written |
+//! | `body`, `span`, `problem`, `moment` | what is sent, which part of a list is asked for, what a refusal looks like, how a moment is written |
 //! | `settings` | what can be configured |
 //!
 //! Everything is decided by the core: nothing here has a rule of its own about who may do what.
@@ -31,6 +31,7 @@ mod perform;
 mod problem;
 mod route;
 mod settings;
+mod span;
 mod status;
 mod tail;
 mod topics;

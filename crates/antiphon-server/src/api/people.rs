@@ -24,10 +24,8 @@ use super::orders::drafts::{Action, Presence, Urgency, notice};
 use super::perform::{Errand, perform};
 use super::problem::Problem;
 use super::route::Route;
+use super::span::{Span, check_limit};
 use super::topics::{Published, heard};
-
-/// Most people that one page has.
-const LONGEST_PAGE: u32 = 1_000;
 
 pub(super) fn routes() -> Vec<Route> {
     let group = "People";
@@ -134,18 +132,6 @@ struct Page {
     next: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Span {
-    after: Option<String>,
-    #[serde(default = "hundred")]
-    limit: u32,
-}
-
-fn hundred() -> u32 {
-    100
-}
-
 /// A person to add or to change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -198,14 +184,6 @@ async fn list(
     let is_full = people.len() == limit as usize;
     let next = people.last().filter(|_| is_full).map(|last| last.id.to_string());
     Ok(Json(Page { people: people.into_iter().map(PersonView::from).collect(), next }))
-}
-
-/// Whether a page may have that many entries.
-pub(super) fn check_limit(limit: u32) -> Result<(), Problem> {
-    if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(Problem::invalid("A page has 1 to 1,000 entries."));
-    }
-    Ok(())
 }
 
 async fn read(

@@ -13,6 +13,7 @@ use super::caller::Backend;
 use super::idempotency::{self, Answer, Attempt, Ticket};
 use super::orders::{Order, is_repeatable};
 use super::problem::Problem;
+use crate::auth::hex;
 use crate::telemetry::{self, cut};
 
 /// The body of a request of a backend, with all that makes it the same as another one.
@@ -133,7 +134,7 @@ fn message_name(principal: &str, key: &str, index: usize) -> String {
     }
     hash.update((index as u64).to_be_bytes());
     let digest: [u8; 32] = hash.finalize().into();
-    digest.iter().fold(String::from("request:"), |name, byte| name + &format!("{byte:02x}"))
+    format!("request:{}", hex(&digest))
 }
 
 #[cfg(test)]

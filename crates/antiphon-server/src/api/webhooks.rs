@@ -15,9 +15,9 @@ use super::State;
 use super::body::{Asked, Place};
 use super::caller::Backend;
 use super::moment;
-use super::people::check_limit;
 use super::problem::Problem;
 use super::route::Route;
+use super::span::{check_limit, hundred};
 use crate::webhooks::{EndpointState, Retried, Webhooks};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -205,10 +205,6 @@ struct Span {
     after: Option<u64>,
     #[serde(default = "hundred")]
     limit: u32,
-}
-
-fn hundred() -> u32 {
-    100
 }
 
 async fn list(Extracted(state): Extracted<State>, _: Backend) -> Result<Json<Endpoints>, Problem> {

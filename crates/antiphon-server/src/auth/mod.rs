@@ -32,6 +32,7 @@ use std::borrow::Cow;
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
 pub use door::{API, Doorkeeper};
+pub(crate) use secret::hex;
 pub use sessions::Opened;
 pub(crate) use sessions::login_of;
 pub use settings::{Algorithm, Issuer, People, Settings};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::input;
 use crate::config::Secret;
-use crate::outbound::operator_client;
+use crate::outbound::{causes, operator_client};
 
 /// How long a server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -162,10 +162,4 @@ async fn read(response: Response) -> anyhow::Result<Value> {
         return Ok(Value::Null);
     }
     serde_json::from_str(&text).context("the server answered something that is not JSON")
-}
-
-/// The library's own words stop before the reason, such as "connection refused".
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

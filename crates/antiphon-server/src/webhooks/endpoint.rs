@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::facts::{Fact, Kind, Kinds};
 use super::settings;
 use super::signing::Signer;
+use crate::auth::hex;
 use crate::config::nearest;
 use crate::outbound::Outbound;
 use crate::topics;
@@ -64,8 +65,7 @@ fn shown(url: &str) -> String {
 
 fn name(url: &str) -> String {
     let hash = Sha256::digest(url.as_bytes());
-    let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("wh_{digits}")
+    format!("wh_{}", hex(&hash[..8]))
 }
 
 fn kind(name: &str) -> anyhow::Result<Kind> {

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Draft, Who};
+use crate::api::span::hundred;
 use crate::api::topics;
 
 /// Say something to an agent, as the person in `as`. The agent answers.
@@ -77,10 +78,6 @@ pub(super) struct ReadHistory {
     /// At most this many, 1 to 1,000. Default: 100.
     #[serde(default = "hundred")]
     limit: u32,
-}
-
-pub(super) fn hundred() -> u32 {
-    100
 }
 
 impl Draft for ReadHistory {

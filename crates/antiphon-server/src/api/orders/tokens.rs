@@ -7,8 +7,9 @@ use antiphon_core::refusal::Refusal;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::drafts::{hundred, once};
+use super::drafts::once;
 use super::{Draft, Who};
+use crate::api::span::hundred;
 
 /// Give the person in `as`, if they are new, their welcome present.
 #[derive(Deserialize, ToSchema)]

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Draft, Who};
+use crate::api::span::hundred;
 use crate::api::topics;
 
 /// Want a task done.
@@ -213,10 +214,6 @@ pub(super) struct ReadTasks {
     status: Option<TaskStatus>,
     /// Only those that this agent has or had.
     agent: Option<String>,
-}
-
-fn hundred() -> u32 {
-    100
 }
 
 impl Draft for ReadTasks {
