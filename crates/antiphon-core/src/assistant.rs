@@ -27,8 +27,8 @@ use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock, wallet};
 use crate::conversation::{Message, Party, tokens};
 use crate::event::{Chunk, Event, Reply};
-use crate::ids::{ConversationId, MessageId};
-use crate::ports::{Appended, Charge, NewMessage, Prompt};
+use crate::ids::{ConversationId, MessageId, Timestamp};
+use crate::ports::{Appended, Charge, Clock, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
 use crate::wallet::Entry;
@@ -318,6 +318,7 @@ impl Assistant {
         let mut is_set = false;
         // Whether the alarm was still to ring when the last piece came, a moment ago: then the clock need not be asked again.
         let mut is_fresh = false;
+        let mut moments = Moments::new(Instant::now(), &*self.ports.clock);
         loop {
             // A model that always has more would otherwise keep its core for itself.
             consume_budget().await;
@@ -357,7 +358,7 @@ impl Assistant {
                 return Ok(answer);
             }
             answer.push_str(&piece);
-            let at = self.ports.clock.now();
+            let at = moments.at(now, &*self.ports.clock);
             let chunk = Chunk { reply: reply.id, agent: reply.agent.clone(), index, text: piece, at };
             self.publish(reply, Event::ReplyChunk(chunk));
             index += 1;
@@ -366,6 +367,33 @@ impl Assistant {
 
     fn publish(&self, reply: &Reply, event: Event) {
         self.ports.publish(Topic::Conversation(reply.conversation), event);
+    }
+}
+
+/// The time of day of many moments for the price of one clock each: the monotonic one, that is asked anyway, says how long ago
+/// the other one was.
+struct Moments {
+    asked: Instant,
+    answered: Timestamp,
+}
+
+impl Moments {
+    /// How long the time of day is taken to go on evenly, in milliseconds.
+    const EVENLY: u128 = 1_000;
+
+    fn new(now: Instant, clock: &dyn Clock) -> Self {
+        Self { asked: now, answered: clock.now() }
+    }
+
+    /// The time of day at `now`. A clock that was set is noticed within a second.
+    fn at(&mut self, now: Instant, clock: &dyn Clock) -> Timestamp {
+        let since = now.saturating_duration_since(self.asked).as_millis();
+        if since >= Self::EVENLY {
+            *self = Self::new(now, clock);
+            return self.answered;
+        }
+        // Less than a second.
+        Timestamp(self.answered.0 + since as i64)
     }
 }
 
