@@ -272,11 +272,15 @@ pub enum Command {
     Watch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
     /// Stop listening to it.
     Unwatch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
 }
 
@@ -407,6 +411,11 @@ pub enum Outcome {
     Worker(Box<Worker>),
     /// Agents at work, in the order of ids.
     Workers(Vec<Worker>),
+    /// A topic is listened to, or not any more.
+    Watched {
+        /// What whoever asked calls it.
+        name: Arc<str>,
+    },
 }
 
 #[cfg(test)]

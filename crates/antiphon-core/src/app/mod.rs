@@ -222,8 +222,8 @@ impl App {
             Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
             Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
             Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
-            Command::Watch { topic } => self.watch(caller, &topic).await,
-            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
+            Command::Watch { topic, name } => self.watch(caller, &topic, name).await,
+            Command::Unwatch { topic, name } => Ok(self.unwatch(caller, &topic, name)),
         }
     }
 

@@ -41,7 +41,8 @@ fn done(outcome: &Outcome, out: &mut Out) {
         | Outcome::NoTask
         | Outcome::Tasks(_)
         | Outcome::Worker(_)
-        | Outcome::Workers(_) => out.ack(&Done { ok: true }),
+        | Outcome::Workers(_)
+        | Outcome::Watched { .. } => out.ack(&Done { ok: true }),
     }
 }
 

@@ -205,7 +205,7 @@ impl Done {
 impl From<Outcome> for OutcomeView {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Done => Self::Done,
+            Outcome::Done | Outcome::Watched { .. } => Self::Done,
             Outcome::Posted { id, conversation, seq, duplicate } => Self::Posted(Posted {
                 id: id.to_string(),
                 conversation: conversation.to_string(),

@@ -373,7 +373,7 @@ pub(super) struct Watch {
 
 impl Draft for Watch {
     fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
-        Ok(Command::Watch { topic: topics::read(&self.topic)? })
+        Ok(Command::Watch { topic: topics::read(&self.topic)?, name: self.topic.into() })
     }
 }
 
@@ -387,7 +387,7 @@ pub(super) struct Unwatch {
 
 impl Draft for Unwatch {
     fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
-        Ok(Command::Unwatch { topic: topics::read(&self.topic)? })
+        Ok(Command::Unwatch { topic: topics::read(&self.topic)?, name: self.topic.into() })
     }
 }
 
