@@ -2,7 +2,8 @@
 
 use super::nearest::nearest;
 use super::tree::Step;
-use super::{Config, Mount, Problem};
+use super::{Agents, Config, Mount, Problem};
+use crate::outbound::Outbound;
 use crate::{models, webhooks};
 
 /// A setting that cannot work.
@@ -34,6 +35,8 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
     }
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
+    part(&mut found, "agents", check_agents(&config.agents));
+    part(&mut found, "wallet", config.wallet.check(&Outbound::new(config.outbound.clone())));
     part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
     found
 }
@@ -74,6 +77,13 @@ fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
 fn part<T, E: std::fmt::Display>(found: &mut Vec<Wrong>, key: &str, answer: Result<T, E>) {
     if let Err(error) = answer {
         found.push(Wrong { at: vec![Step::Key(key.into())], text: format!("{error:#}") });
+    }
+}
+
+fn check_agents(agents: &Agents) -> Result<(), &'static str> {
+    match agents.heartbeat {
+        1_000..=86_400_000 => Ok(()),
+        _ => Err("heartbeat in [agents] lies between 1000 and 86400000 milliseconds"),
     }
 }
 
@@ -124,6 +134,17 @@ mod tests {
                 (mount.ping_interval, mount.ping_timeout, mount.max_payload) = (ping, ping, payload);
             });
             assert_eq!(problems.len(), expected, "{ping} {payload}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn agents_have_a_second_to_a_day_for_a_sign_of_life() {
+        for (heartbeat, fits) in
+            [(0, false), (999, false), (1_000, true), (86_400_000, true), (86_400_001, false)]
+        {
+            let config =
+                Config { listeners: Config::documented(), agents: Agents { heartbeat }, ..Config::default() };
+            assert_eq!(config.check().is_ok(), fits, "{heartbeat}");
         }
     }
 
