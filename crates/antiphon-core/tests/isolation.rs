@@ -438,6 +438,10 @@ impl State {
             | Command::ReadWorker { .. }
             | Command::ReadWorkers { .. }
             | Command::RaiseAlert { .. } => false,
+            Command::ReadConversation { conversation, .. } => self.owners.iter().any(|(agent, owner)| {
+                owner == person && ConversationId::direct(agent, person) == *conversation
+            }),
+            Command::ReadConversations { .. } => true,
             Command::Watch { topic, .. } => match topic {
                 Topic::Agent(agent) => self.owners.get(agent) == Some(person),
                 Topic::Conversation(id) => self

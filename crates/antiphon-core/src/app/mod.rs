@@ -192,6 +192,12 @@ impl App {
             Command::ReadHistory { agent, person, after, limit } => {
                 self.read_history(caller, &agent, &person, after, limit).await
             }
+            Command::ReadConversation { conversation, after, limit } => {
+                self.read_conversation(caller, conversation, after, limit).await
+            }
+            Command::ReadConversations { after, limit } => {
+                self.read_conversations(caller, after, limit).await
+            }
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
                 access::may(&caller.actor, Action::Relay, Place::of(&topic))?;

@@ -30,7 +30,7 @@ fn done(outcome: &Outcome, out: &mut Out) {
         Outcome::Posted { id, seq, duplicate, .. } => {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
-        Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
+        Outcome::Done | Outcome::History(_) | Outcome::Conversations(_) => out.ack(&Done { ok: true }),
         // No event of this API asks for these.
         Outcome::Booked { .. } | Outcome::Rewarded { .. } | Outcome::Balance(_) | Outcome::Ledger(_) => {
             out.ack(&Done { ok: true });

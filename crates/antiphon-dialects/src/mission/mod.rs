@@ -30,6 +30,7 @@ use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::topic::Topic;
 
 use crate::payload;
+pub use outbound::MessageTold;
 
 /// The translator. It has no state.
 #[derive(Clone, Copy, Debug, Default)]

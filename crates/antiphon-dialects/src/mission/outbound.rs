@@ -18,8 +18,7 @@ use super::words::{Word as _, name_of};
 /// Says `event` in this API's words.
 pub(super) fn outbound(event: &Event, out: &mut Out) {
     match event {
-        Event::MessagePosted(message) => said(message, "direct", out),
-        Event::ReplyFinished { message, .. } => said(message, "response", out),
+        Event::MessagePosted(message) | Event::ReplyFinished { message, .. } => said(message, out),
         Event::TaskCreated(task) => created(task, out),
         Event::TaskAssigned(task) => assigned(task, out),
         Event::TaskUpdated { task, update, at } => updated(task, update, *at, out),
@@ -48,21 +47,8 @@ pub(super) fn room(event: &'static str, name: &str, out: &mut Out) {
     out.emit(event, &RoomName { room: name });
 }
 
-fn said(message: &Message, message_type: &'static str, out: &mut Out) {
-    let (person, agent) = (message.person.as_str(), message.agent.as_str());
-    let (sender_id, recipient_id) = match message.author {
-        Party::Person => (person, agent),
-        Party::Agent => (agent, person),
-    };
-    let told = MessageTold {
-        id: message.id,
-        sender_id,
-        recipient_id,
-        message_type,
-        // Pieces of an answer end with a space, the whole does not.
-        payload: Text { text: message.text.trim() },
-        created_at: Naive(message.at),
-    };
+fn said(message: &Message, out: &mut Out) {
+    let told = MessageTold::of(message);
     let event = "conversation:message";
     let conversation_id = message.conversation;
     out.emit(
@@ -189,8 +175,9 @@ struct ConversationMessage<'a> {
     timestamp: Naive,
 }
 
-#[derive(Serialize)]
-struct MessageTold<'a> {
+/// A message as this API tells it, in events and in answers to requests.
+#[derive(Debug, Serialize)]
+pub struct MessageTold<'a> {
     id: MessageId,
     sender_id: &'a str,
     recipient_id: &'a str,
@@ -199,7 +186,27 @@ struct MessageTold<'a> {
     created_at: Naive,
 }
 
-#[derive(Serialize)]
+impl<'a> MessageTold<'a> {
+    /// `message`. What a person says is `direct`, what an agent says is a `response`.
+    pub fn of(message: &'a Message) -> Self {
+        let (person, agent) = (message.person.as_str(), message.agent.as_str());
+        let (sender_id, recipient_id, message_type) = match message.author {
+            Party::Person => (person, agent, "direct"),
+            Party::Agent => (agent, person, "response"),
+        };
+        Self {
+            id: message.id,
+            sender_id,
+            recipient_id,
+            message_type,
+            // Pieces of an answer end with a space, the whole does not.
+            payload: Text { text: message.text.trim() },
+            created_at: Naive(message.at),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
 struct Text<'a> {
     text: &'a str,
 }

@@ -22,6 +22,7 @@ pub(super) fn reply(event: &str, outcome: &Result<Outcome, Refusal>, out: &mut O
             Outcome::Done
             | Outcome::Posted { .. }
             | Outcome::History(_)
+            | Outcome::Conversations(_)
             | Outcome::Booked { .. }
             | Outcome::Rewarded { .. }
             | Outcome::Balance(_)

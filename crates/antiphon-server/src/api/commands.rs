@@ -212,7 +212,7 @@ impl From<Outcome> for OutcomeView {
                 seq,
                 duplicate,
             }),
-            Outcome::History(messages) => {
+            Outcome::History(messages) | Outcome::Conversations(messages) => {
                 Self::History { messages: messages.into_iter().map(MessageView::from).collect() }
             }
             Outcome::Booked { entry, duplicate } => Self::Booked { entry: entry.into(), duplicate },
