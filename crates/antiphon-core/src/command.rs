@@ -155,6 +155,22 @@ pub enum Command {
         /// What they say from now on.
         profile: Box<Profile>,
     },
+    /// Read a conversation by its id, oldest first: one's own, or any for whom that is allowed.
+    ReadConversation {
+        /// Which one.
+        conversation: ConversationId,
+        /// Only messages with a greater position; 0 reads from the start.
+        after: u64,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Read which conversations there are, in the order of ids: one's own, or all for whom that is allowed.
+    ReadConversations {
+        /// Only those whose id comes after this.
+        after: Option<ConversationId>,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
     /// Tell `person` something. Backends and operators only.
     SendNotice {
         /// Whom.
@@ -307,11 +323,15 @@ pub enum Command {
     Watch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
     /// Stop listening to it.
     Unwatch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
 }
 
@@ -366,6 +386,8 @@ impl Command {
             Self::ReadBonds { .. } => "ReadBonds",
             Self::ReadProfile { .. } => "ReadProfile",
             Self::SetProfile { .. } => "SetProfile",
+            Self::ReadConversation { .. } => "ReadConversation",
+            Self::ReadConversations { .. } => "ReadConversations",
             Self::SendNotice { .. } => "SendNotice",
             Self::Signal { .. } => "Signal",
             Self::OpenWallet { .. } => "OpenWallet",
@@ -425,6 +447,8 @@ pub enum Outcome {
     Bonds(Vec<Bonded>),
     /// What the person says about themselves.
     Profile(Box<Profile>),
+    /// Conversations, each by its last message, in the order of ids.
+    Conversations(Vec<Message>),
     /// The tokens have moved.
     Booked {
         /// How.
@@ -461,6 +485,11 @@ pub enum Outcome {
     Worker(Box<Worker>),
     /// Agents at work, in the order of ids.
     Workers(Vec<Worker>),
+    /// A topic is listened to, or not any more.
+    Watched {
+        /// What whoever asked calls it.
+        name: Arc<str>,
+    },
 }
 
 #[cfg(test)]

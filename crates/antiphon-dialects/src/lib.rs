@@ -7,6 +7,7 @@
 //! | dialect | serves | reference |
 //! |---|---|---|
 //! | [`chat`] | apps that talk to agents under `/api/socketio` | `src/chat/API.md` |
+//! | [`mission`] | dashboards that watch agents at work, under `/ws` | `src/mission/API.md` |
 //!
 //! # How to write a dialect
 //!
@@ -65,6 +66,7 @@
 //! block is one that the dialect must not say.
 
 pub mod chat;
+pub mod mission;
 mod payload;
 
 use std::sync::Arc;
@@ -75,7 +77,7 @@ use antiphon_core::dialect::Inbound;
 
 /// Every dialect, in the order in which the documentation lists them.
 pub fn dialects() -> Vec<Arc<dyn Dialect>> {
-    vec![Arc::new(chat::Chat)]
+    vec![Arc::new(chat::Chat), Arc::new(mission::Mission)]
 }
 
 /// The dialect with this [`name`](Dialect::name), as config calls it; `None` if there is none.

@@ -15,6 +15,7 @@ use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
+use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     /// Milliseconds that a socket stays after its credential has expired.
     pub(crate) grace: u64,
     pub(crate) counters: Counters,
+    /// Whether people may add themselves.
+    pub(crate) registration: Registration,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
@@ -74,6 +77,7 @@ impl Shared {
             events: Pace::new(limits.events_per_second, limits.events_burst),
             accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
             grace: config.auth.grace,
+            registration: config.mission.registration,
             limits,
             counters: Counters::default(),
             demo,

@@ -200,6 +200,12 @@ impl App {
             Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
             Command::ReadProfile { person } => self.read_profile(caller, &person).await,
             Command::SetProfile { person, profile } => self.set_profile(caller, &person, profile).await,
+            Command::ReadConversation { conversation, after, limit } => {
+                self.read_conversation(caller, conversation, after, limit).await
+            }
+            Command::ReadConversations { after, limit } => {
+                self.read_conversations(caller, after, limit).await
+            }
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
                 access::may(&caller.actor, Action::Relay, Place::of(&topic))?;
@@ -230,8 +236,8 @@ impl App {
             Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
             Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
             Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
-            Command::Watch { topic } => self.watch(caller, &topic).await,
-            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
+            Command::Watch { topic, name } => self.watch(caller, &topic, name).await,
+            Command::Unwatch { topic, name } => Ok(self.unwatch(caller, &topic, name)),
         }
     }
 

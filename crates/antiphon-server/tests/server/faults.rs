@@ -297,6 +297,9 @@ impl Conversations for Brittle {
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
     }
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read()?.latest(after, limit).await
+    }
 }
 
 #[async_trait]

@@ -109,4 +109,13 @@ impl Conversations for MemoryStore {
         let contents = self.contents();
         Ok(contents.sent.iter().filter(|((sender, _), _)| sender == person).map(|(_, sent)| sent).sum())
     }
+
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        let contents = self.contents();
+        let later = |message: &&Message| after.is_none_or(|after| message.conversation > after);
+        let mut latest: Vec<_> =
+            contents.conversations.values().filter_map(|messages| messages.last()).filter(later).collect();
+        latest.sort_unstable_by_key(|message| message.conversation);
+        Ok(latest.into_iter().take(limit as usize).cloned().collect())
+    }
 }
