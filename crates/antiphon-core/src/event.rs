@@ -16,7 +16,7 @@ use crate::ports::Revocation;
 use crate::presence::Status;
 use crate::tasks::{Task, TaskUpdate};
 use crate::topic::Topic;
-use crate::wallet::Entry;
+use crate::wallet::{Balance, Entry};
 use crate::workers::{AgentStatus, Cause};
 
 /// An event on its way: what, where to, and who need not hear it.
@@ -132,6 +132,16 @@ pub enum Event {
     /// A person has more tokens or fewer, as this entry of their ledger says. Goes to the person alone, in the order of
     /// positions.
     BalanceChanged(Entry),
+    /// How many tokens a person has, though that has not changed: told because they came to look. Goes to the person alone, in
+    /// its place among the changes.
+    BalanceTold {
+        /// Who.
+        person: PersonId,
+        /// What they have.
+        balance: Balance,
+        /// When.
+        at: Timestamp,
+    },
 
     /// Somebody wants a task done.
     TaskCreated(Box<Task>),

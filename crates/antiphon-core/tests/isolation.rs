@@ -502,6 +502,7 @@ fn named_in(event: &Event) -> Option<&PersonId> {
         Event::RelationChanged { person, .. } | Event::TypingChanged { person, .. } => Some(person),
         Event::ReplyStarted(reply) | Event::ReplyFailed(reply) => Some(&reply.person),
         Event::BalanceChanged(entry) => Some(&entry.person),
+        Event::BalanceTold { person, .. } => Some(person),
         _ => None,
     }
 }

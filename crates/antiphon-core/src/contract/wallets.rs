@@ -21,6 +21,7 @@ pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_key_counts_once_for_each_person_and_reason(&*open().await).await;
     a_payment_counts_once_on_the_whole_server(&*open().await).await;
     booked_is_called_once_for_what_is_entered(&*open().await).await;
+    a_balance_is_told_once_and_in_its_place(open().await).await;
     nobody_has_more_than_can_be_told(&*open().await).await;
     a_person_who_does_not_exist_has_no_ledger(&*open().await).await;
     active_days_are_counted(&*open().await).await;
@@ -146,6 +147,37 @@ async fn booked_is_called_once_for_what_is_entered(store: &dyn Store) {
     store.book(new(&ada, Reason::Withdrawal, 11), calls.booked()).await.unwrap();
     assert_eq!(store.refund(MessageId::random(), Timestamp(0), calls.booked()).await.unwrap(), None);
     assert_eq!(calls.take(), []);
+}
+
+/// What is heard of one ledger never goes back: neither what entries say nor what is told in between.
+async fn a_balance_is_told_once_and_in_its_place(store: Arc<dyn Store>) {
+    let ada = add(&*store, "ada").await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = || {
+        let heard = Arc::clone(&heard);
+        move |position| heard.lock().unwrap().push(position)
+    };
+    let tell = || {
+        let hears = hears();
+        store.tell(&ada, Box::new(move |balance: &Balance| hears(balance.position)))
+    };
+    assert_eq!(tell().await.unwrap(), Balance::default());
+    let life = (0..40).map(|turn| {
+        let (store, ada, hears, tell) = (&store, &ada, hears(), tell());
+        async move {
+            if turn % 2 == 0 {
+                return tell.await.map(drop);
+            }
+            let booked = Box::new(move |entry: &Entry| hears(entry.position));
+            store.book(new(ada, Reason::Grant, 1), booked).await.map(drop)
+        }
+    });
+    assert!(join_all(life).await.iter().all(Result::is_ok));
+    assert_eq!(tell().await.unwrap(), Balance { tokens: 20, position: 20 });
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 42, "each exactly once");
+    assert!(heard.is_sorted(), "{heard:?}");
+    assert_eq!(heard.last(), Some(&20));
 }
 
 async fn nobody_has_more_than_can_be_told(store: &dyn Store) {

@@ -28,6 +28,9 @@ pub trait Wallets: Send + Sync {
     ) -> Result<Option<Entry>, Fault>;
     /// Messages that were paid for and have neither an answer nor a refund, oldest first, at most `limit`.
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault>;
+    /// How the person's ledger stands, for everybody to hear in its place: before this returns, `told` is called exactly once, after
+    /// the calls for all entries that the balance counts and before the call for any other. It must be quick and must not block.
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault>;
     /// How the person's ledger stands; the default when there is none.
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault>;
     /// Entries with a greater position than `after`, in the order of positions, at most `limit`.
@@ -39,6 +42,9 @@ pub trait Wallets: Send + Sync {
 
 /// Called with the entry right after the commit, in the order of positions.
 pub type OnBooked = Box<dyn FnOnce(&Entry) + Send>;
+
+/// Called with how a ledger stands, among the calls for its entries.
+pub type OnTold = Box<dyn FnOnce(&Balance) + Send>;
 
 /// What came of [`Wallets::book`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,9 @@ use serde_json::value::RawValue;
 /// When everything happens: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
+/// What Ada has.
+const BALANCE: Balance = Balance { tokens: 57, position: 2 };
+
 /// What can come of a command, by name.
 pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
     let posted =
@@ -30,7 +33,7 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
         ("booked", Ok(Outcome::Booked { entry: entry(), duplicate: false })),
         ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
-        ("balance", Ok(Outcome::Balance(Balance { tokens: 57, position: 2 }))),
+        ("balance", Ok(Outcome::Balance(BALANCE))),
         ("ledger", Ok(Outcome::Ledger(vec![entry()]))),
     ];
     done.into_iter().chain(refusals().into_iter().map(|(name, refusal)| (name, Err(refusal)))).collect()
@@ -150,6 +153,9 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ("signal", Event::Signal(signal)),
         ("revoked", Event::Revoked(revocation)),
         ("balance-changed", Event::BalanceChanged(entry())),
+        ("deposit-booked", Event::BalanceChanged(deposit())),
+        ("charge-booked", Event::BalanceChanged(charge())),
+        ("balance-told", Event::BalanceTold { person: ada(), balance: BALANCE, at: NOW }),
         ("task-created", Event::TaskCreated(Box::new(task()))),
         ("task-assigned", Event::TaskAssigned(Box::new(task()))),
         ("task-started", Event::TaskUpdated { task: Box::new(task()), update: TaskUpdate::Started, at: NOW }),
@@ -228,6 +234,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Signal(_) => "Signal",
         Event::Revoked(_) => "Revoked",
         Event::BalanceChanged(_) => "BalanceChanged",
+        Event::BalanceTold { .. } => "BalanceTold",
 
         Event::TaskCreated(_) => "TaskCreated",
         Event::TaskAssigned(_) => "TaskAssigned",
@@ -240,7 +247,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 22] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
@@ -255,6 +262,7 @@ pub(crate) const KINDS: [&str; 21] = [
     "Signal",
     "Revoked",
     "BalanceChanged",
+    "BalanceTold",
     "TaskCreated",
     "TaskAssigned",
     "TaskUpdated",
@@ -289,6 +297,14 @@ fn entry() -> Entry {
         key: Some("2026-01-01".into()),
         at: NOW,
     }
+}
+
+fn deposit() -> Entry {
+    Entry { amount: 100, balance: 157, reason: Reason::Deposit, key: Some("0xab".into()), ..entry() }
+}
+
+fn charge() -> Entry {
+    Entry { amount: -3, balance: 54, reason: Reason::Chat, key: Some(question_id().to_string()), ..entry() }
 }
 
 fn question() -> Message {

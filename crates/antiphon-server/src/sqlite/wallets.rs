@@ -4,7 +4,7 @@
 //! a key, and any change of what is written are errors there, whoever tries.
 
 use antiphon_core::ids::{MessageId, PersonId, Timestamp};
-use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, Wallets};
+use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, OnTold, Wallets};
 use antiphon_core::refusal::Fault;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 use async_trait::async_trait;
@@ -51,6 +51,13 @@ impl Wallets for SqliteStore {
             statement.query_map([limit], |row| message_id(row, 0))?.collect()
         })
         .await
+    }
+
+    /// On the writing thread, which knows what was committed before and tells of it in order. It writes nothing.
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        let person = person.clone();
+        let work = move |connection: &Connection| stand(connection, &person);
+        self.writer.write("telling a balance", work, told).await
     }
 
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {

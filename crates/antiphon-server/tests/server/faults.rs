@@ -9,9 +9,9 @@ use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
-    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
-    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, OnTold,
+    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -314,6 +314,9 @@ impl Wallets for Brittle {
     }
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         self.read()?.open_charges(limit).await
+    }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.write()?.tell(person, told).await
     }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.read()?.balance(person).await

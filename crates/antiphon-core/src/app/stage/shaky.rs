@@ -15,7 +15,7 @@ use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Ti
 use crate::memory::{MemoryLeases, MemoryStore};
 use crate::ports::{
     Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage, OnBooked,
-    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    OnTold, People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
     TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
@@ -378,6 +378,10 @@ impl Wallets for Shaky<MemoryStore> {
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         self.called()?;
         self.inner.open_charges(limit).await
+    }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.called()?;
+        self.inner.tell(person, told).await
     }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.called()?;

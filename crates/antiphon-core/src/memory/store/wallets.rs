@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Contents, MemoryStore};
 use crate::ids::{MessageId, PersonId, Timestamp};
-use crate::ports::{Booked, Charge, OnBooked, Wallets};
+use crate::ports::{Booked, Charge, OnBooked, OnTold, Wallets};
 use crate::refusal::Fault;
 use crate::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 
@@ -158,6 +158,13 @@ impl Wallets for MemoryStore {
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         let contents = self.contents();
         Ok(contents.books.open.values().take(limit as usize).map(|open| open.message).collect())
+    }
+
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        let contents = self.contents();
+        let balance = contents.books.stand(person);
+        told(&balance);
+        Ok(balance)
     }
 
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
