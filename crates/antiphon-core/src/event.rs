@@ -222,6 +222,8 @@ pub struct Reply {
     pub agent: AgentId,
     /// Whom.
     pub person: PersonId,
+    /// The message that is answered.
+    pub question: MessageId,
     /// When this was said.
     pub at: Timestamp,
 }

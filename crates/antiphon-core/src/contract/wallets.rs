@@ -24,6 +24,7 @@ pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_balance_is_told_once_and_in_its_place(open().await).await;
     nobody_has_more_than_can_be_told(&*open().await).await;
     a_person_who_does_not_exist_has_no_ledger(&*open().await).await;
+    what_messages_cost_is_added_up(&*open().await).await;
     active_days_are_counted(&*open().await).await;
     a_price_is_taken_with_the_message_or_nothing_is_stored(&*open().await).await;
     an_answered_message_is_not_refunded(&*open().await).await;
@@ -200,6 +201,24 @@ async fn a_person_who_does_not_exist_has_no_ledger(store: &dyn Store) {
     assert_eq!(calls.take(), []);
     assert_eq!(store.balance(&nobody).await.unwrap(), Balance::default());
     assert_eq!(store.active_days(&nobody, Timestamp(0), 3).await.unwrap(), 0);
+}
+
+async fn what_messages_cost_is_added_up(store: &dyn Store) {
+    let (ada, bob) = (add(store, "ada").await, add(store, "bob").await);
+    assert_eq!(store.spent(&ada).await.unwrap(), 0);
+    for (reason, amount) in [
+        (Reason::Grant, 50),
+        (Reason::Chat, 7),
+        (Reason::Withdrawal, 9),
+        (Reason::Chat, 5),
+        (Reason::Refund, 5),
+        (Reason::Reward, 3),
+        (Reason::Chat, 1),
+    ] {
+        entered(store, new(&ada, reason, amount)).await;
+    }
+    assert_eq!(store.spent(&ada).await.unwrap(), 8);
+    assert_eq!(store.spent(&bob).await.unwrap(), 0);
 }
 
 async fn active_days_are_counted(store: &dyn Store) {

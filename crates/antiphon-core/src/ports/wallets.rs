@@ -35,6 +35,8 @@ pub trait Wallets: Send + Sync {
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault>;
     /// Entries with a greater position than `after`, in the order of positions, at most `limit`.
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault>;
+    /// How many tokens the person's messages cost, without those that were given back.
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault>;
     /// On how many of the `days` days of 24 hours from `first` on the person made an entry that
     /// [shows activity](crate::wallet::Reason::shows_activity).
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault>;

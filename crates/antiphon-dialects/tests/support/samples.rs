@@ -78,8 +78,14 @@ fn code_name(code: &Code) -> &'static str {
 
 /// What can happen, by name.
 pub(crate) fn facts() -> Vec<(&'static str, Event)> {
-    let reply =
-        Reply { id: answer_id(), conversation: conversation(), agent: luna(), person: ada(), at: NOW };
+    let reply = Reply {
+        id: answer_id(),
+        conversation: conversation(),
+        agent: luna(),
+        person: ada(),
+        question: question_id(),
+        at: NOW,
+    };
     // As sums of hundredths come out.
     let warmer = Relation { trust: 0.5 + 0.02, affinity: 0.5 + 0.03, ..Relation::default() };
     let grown = Relation {

@@ -78,6 +78,15 @@ impl Wallets for SqliteStore {
         .await
     }
 
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        let person = person.clone();
+        self.read("adding up what was spent", move |connection| {
+            let mut statement = connection.prepare_cached(SPENT)?;
+            statement.query_row([person.as_str()], |row| count(row, 0))
+        })
+        .await
+    }
+
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         let person = person.clone();
         let end = first.0.saturating_add(i64::from(days) * DAY);
@@ -100,6 +109,10 @@ pub(super) const KEYED: &str = "SELECT person, position, amount, balance, reason
 /// The deposit of a payment.
 pub(super) const PAYMENT: &str = "SELECT person, position, amount, balance, reason, key, at
      FROM ledger WHERE reason = 'deposit' AND key = ?1";
+
+/// What somebody's messages cost. An overflow is an error, and there is none below the limits of a balance.
+const SPENT: &str = "SELECT coalesce(max(0, -sum(amount)), 0) FROM ledger
+     WHERE person = ?1 AND reason IN ('chat', 'refund')";
 
 /// On how many days somebody was here.
 pub(super) const ACTIVE: &str = "SELECT count(DISTINCT (at - ?2) / ?4) FROM ledger

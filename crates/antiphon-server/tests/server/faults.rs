@@ -324,6 +324,9 @@ impl Wallets for Brittle {
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.read()?.ledger(person, after, limit).await
     }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.spent(person).await
+    }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.read()?.active_days(person, first, days).await
     }

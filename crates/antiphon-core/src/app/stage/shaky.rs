@@ -391,6 +391,10 @@ impl Wallets for Shaky<MemoryStore> {
         self.called()?;
         self.inner.ledger(person, after, limit).await
     }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.spent(person).await
+    }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.called()?;
         self.inner.active_days(person, first, days).await

@@ -178,6 +178,14 @@ impl Wallets for MemoryStore {
         Ok(entries[after..].iter().take(limit as usize).cloned().collect())
     }
 
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        let contents = self.contents();
+        let entries = contents.books.ledgers.get(person).map_or(&[][..], Vec::as_slice);
+        let about_messages = |entry: &&Entry| matches!(entry.reason, Reason::Chat | Reason::Refund);
+        let cost: i64 = entries.iter().filter(about_messages).map(|entry| -entry.amount).sum();
+        Ok(u64::try_from(cost).unwrap_or(0))
+    }
+
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         let contents = self.contents();
         let entries = contents.books.ledgers.get(person).map_or(&[][..], Vec::as_slice);
