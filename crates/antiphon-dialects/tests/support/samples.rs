@@ -122,6 +122,8 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ("person-typing", typing(Party::Person, true)),
         ("person-stopped-typing", typing(Party::Person, false)),
         ("agent-typing", typing(Party::Agent, true)),
+        ("person-typing-somewhere", Event::PersonTyping { person: ada(), active: true, at: NOW }),
+        ("person-stopped-typing-somewhere", Event::PersonTyping { person: ada(), active: false, at: NOW }),
         ("reply-started", Event::ReplyStarted(reply.clone())),
         ("reply-chunk", Event::ReplyChunk(chunk)),
         ("reply-finished", Event::ReplyFinished { message: answer(), tokens: 13, relation: warmer }),
@@ -229,6 +231,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::MessagePosted(_) => "MessagePosted",
         Event::RelationChanged { .. } => "RelationChanged",
         Event::TypingChanged { .. } => "TypingChanged",
+        Event::PersonTyping { .. } => "PersonTyping",
         Event::ReplyStarted(_) => "ReplyStarted",
         Event::ReplyChunk(_) => "ReplyChunk",
         Event::ReplyFinished { .. } => "ReplyFinished",
@@ -253,10 +256,11 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 23] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
+    "PersonTyping",
     "ReplyStarted",
     "ReplyChunk",
     "ReplyFinished",

@@ -16,8 +16,8 @@ use crate::memory::{MemoryLeases, MemoryStore};
 use crate::people::{Bond, Bonded, Profile};
 use crate::ports::{
     Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage,
-    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
-    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
+    Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
 use crate::tasks::{Step, Task};
