@@ -201,10 +201,12 @@ impl Core {
             for (name, frame) in self.render(group.voice, &envelope.event) {
                 let mut receivers = 0;
                 let Some((last, others)) = group.members.split_last() else { continue };
+                let bytes = frame.len();
                 let hears = |member: &Member| {
                     except.is_none_or(|id| id.slot != member.slot)
                         && (before.is_empty() || !self.sits_in_any(member.slot, before))
                         && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
+                        && !(member.connection.withholds() && self.keeps_back(member.slot, envelope, bytes))
                 };
                 for member in others.iter().filter(|member| hears(member)) {
                     receivers += 1;

@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) dirty: bool,
     pub(super) blocked: bool,
     pub(super) overflowed: bool,
+    /// Something may be kept from a socket of it.
+    pub(super) withholding: bool,
     pub(super) processing: bool,
     pub(super) leaving: bool,
     /// A socket of it was sent away, which the client may not know yet.
@@ -182,6 +184,16 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.state.get().closed
+    }
+
+    /// Whether something may be kept from a socket of it, see [`Socket::hold`].
+    pub(crate) fn withholds(&self) -> bool {
+        self.state.get().withholding
+    }
+
+    /// Notes whether something may be kept from a socket of it.
+    pub(crate) fn withhold(&self, withholding: bool) {
+        self.update(|state| state.withholding = withholding);
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut State)) {

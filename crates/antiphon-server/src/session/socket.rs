@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Connection, Standing};
 use crate::cores::Core;
-use crate::hub::Seat;
+use crate::hub::{Held, Seat};
 use crate::mount::VoiceId;
 
 /// A socket. The core knows it as a [`ConnectionId`].
@@ -27,6 +27,8 @@ pub(crate) struct Socket {
     pub(super) counted: Cell<bool>,
     /// Where it listens.
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
+    /// What waits for it while it must not hear it.
+    pub(crate) held: RefCell<Option<Box<Held>>>,
 }
 
 impl Socket {
@@ -46,6 +48,7 @@ impl Socket {
             standing: Cell::new(Standing::Endless),
             counted: Cell::new(counted),
             seats: RefCell::default(),
+            held: RefCell::default(),
         }
     }
 

@@ -52,6 +52,11 @@ impl Connection {
         }
     }
 
+    /// It cannot keep up: it is closed at the end of this turn.
+    pub(crate) fn overflow(self: &Rc<Self>, core: &Core) {
+        self.pushed(core, true);
+    }
+
     /// Whether what is said now waits for the client, not only for the end of this turn.
     fn is_behind(&self) -> bool {
         self.state.get().blocked || matches!(&*self.link.borrow(), Link::Polling { waiting: None, .. })
