@@ -19,6 +19,8 @@ const PLACE: usize = 64;
 pub(crate) struct Held {
     waiting: Vec<Arc<Envelope>>,
     bytes: usize,
+    /// There was no room for something that must not be lost.
+    is_short: bool,
 }
 
 impl Held {
@@ -55,19 +57,28 @@ impl Socket {
         let Some(held) = self.held.take() else { return };
         let connection = &self.connection;
         connection.withhold(connection.sockets.borrow().iter().any(|socket| socket.withholds()));
-        if connection.is_closed() {
+        if connection.is_closed() && self.recovery.is_none() {
             return;
         }
         for envelope in held.waiting.iter().filter(|envelope| !skip(envelope)) {
             self.tell(core, envelope);
         }
+        if held.is_short {
+            self.lost(core);
+        }
     }
 
     /// Tells this socket alone what `envelope` says.
-    fn tell(&self, core: &Core, envelope: &Arc<Envelope>) {
+    fn tell(self: &Rc<Self>, core: &Core, envelope: &Arc<Envelope>) {
+        if self.recovery.is_some() {
+            if let Some(numbered) = core.number(self.voice, envelope) {
+                self.hear(core, envelope, &numbered);
+            }
+            return;
+        }
         let delivery = envelope.event.delivery();
         for (name, frame) in core.render(self.voice, &envelope.event) {
-            self.connection.push_event(core, frame, delivery, self.voice, envelope);
+            self.connection.push_event(core, frame, delivery, self.voice, envelope, None);
             core.count(|tally| tally.sent(self.voice, name, 1));
         }
     }
@@ -82,13 +93,21 @@ impl Core {
     /// Whether the socket in this slot does not hear this frame of `envelope`, which has so many `bytes`, now. To be asked for
     /// connections that [withhold](crate::session::Connection::withholds) something.
     pub(super) fn keeps_back(&self, slot: u32, envelope: &Arc<Envelope>, bytes: usize) -> bool {
-        let Some(socket) = self.sockets.borrow().get(slot as usize).cloned() else { return false };
+        let socket = self.sockets.borrow().get(slot as usize).cloned();
+        socket.is_some_and(|socket| self.keeps_from(&socket, envelope, bytes))
+    }
+
+    /// Whether `socket` does not hear `envelope`, which has so many `bytes`, now.
+    pub(crate) fn keeps_from(&self, socket: &Socket, envelope: &Arc<Envelope>, bytes: usize) -> bool {
         let mut held = socket.held.borrow_mut();
         let Some(held) = held.as_mut() else { return false };
         match held.keep(envelope, bytes, self.shared.limits.outbox) {
             Ok(Queued::Dropped) => self.shared.counters.dropped(),
             Ok(Queued::Whole | Queued::Joined) => {}
-            Err(Full) => socket.connection.overflow(self),
+            Err(Full) => {
+                held.is_short = true;
+                socket.connection.overflow(self);
+            }
         }
         true
     }

@@ -317,7 +317,8 @@ mod tests {
         assert_eq!(shown(&event), [text, "<[1, 2, 3, 4]>", "<[]>"]);
         assert_eq!(polled(&[&event]), format!("{text}\u{1e}bAQIDBA==\u{1e}b"));
         let ending = Encoded::event_ending("/admin", "baz", args, "1.0.a", &attachments);
-        let text = r#"452-/admin,["baz",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},"1.0.a"]"#;
+        let text =
+            r#"452-/admin,["baz",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},"1.0.a"]"#;
         assert_eq!(shown(&ending), [text, "<[1, 2, 3, 4]>", "<[]>"]);
         assert_eq!(shown(&Encoded::from_frames(ending.frames().clone())), shown(&ending));
         let ack = Encoded::ack("/", 15, br#"{"_placeholder":true,"num":0}"#, &attachments[..1]);
