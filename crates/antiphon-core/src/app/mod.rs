@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `conversation` | join, leave, read |
 //! | `posting` | post, speak |
+//! | `listening` | who may hear a topic, and where a connection that comes back is seated again |
 //! | `agents` | watch, create, change, delete |
 //! | `wallet` | open, deposit, withdraw, claim, grant, read |
 //! | `people` | personas, bonds and profiles |
@@ -17,6 +18,7 @@
 
 mod agents;
 mod conversation;
+mod listening;
 mod people;
 mod posting;
 mod presence;

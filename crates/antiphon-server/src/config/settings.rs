@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
 use crate::routes::mission;
-use crate::{admin, api, auth, models, outbound, telemetry, wallet, webhooks};
+use crate::{admin, api, auth, models, outbound, resume, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub api: api::Settings,
     /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
+    /// Sessions that are resumed after their connection was lost.
+    pub resume: resume::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
@@ -134,6 +136,9 @@ pub struct Mount {
     /// without browser credentials. Pages from elsewhere are answered 403.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// Whose sessions can be resumed after their connection was lost. Default: `asked`.
+    #[serde(default)]
+    pub recovery: resume::settings::Recovery,
 }
 
 impl Mount {
@@ -148,6 +153,7 @@ impl Mount {
             connect_timeout: ten_seconds(),
             upgrade_timeout: ten_seconds(),
             origins: Vec::new(),
+            recovery: resume::settings::Recovery::default(),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`identify`] | how a connection says who it is after CONNECT |
 //! | [`dismissal`] | how a socket is sent away |
 //! | [`speaking`] | how much a client may say |
+//! | [`seating`] | how somebody is let in |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
 //! | [`replying`] | what a client is told about what it sent |
 
@@ -25,6 +26,7 @@ mod identify;
 mod intake;
 mod process;
 mod replying;
+mod seating;
 mod socket;
 mod speaking;
 mod standing;
