@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { io } from "../../foreign/js/support/client.mjs";
@@ -36,9 +36,9 @@ export class House {
 
   /**
    * Opens a server; it ends with the drill. `people` are names: each gets the key `key-of-NAME` and the agent `agent-of-NAME`. Its
-   * agents say at once what they are told. `server`, `mount`, `limits`, `more` go into the configuration, `env` to the process.
+   * agents say at once what they are told. `server`, `mount`, `limits`, `model`, `more` go into the configuration, `env` to the process.
    */
-  static async open(d, { people = ["ada"], server = {}, mount = {}, limits = {}, more = "", env = {}, agents = true } = {}) {
+  static async open(d, { people = ["ada"], server = {}, mount = {}, limits = {}, model = {}, more = "", env = {}, agents = true } = {}) {
     const folder = await directory(d);
     const [config, store, residents] = ["antiphon.toml", "store", "people.jsonl"].map((name) => join(folder, name));
     const sections = [
@@ -48,7 +48,7 @@ export class House {
       ["[admin]", { address: "127.0.0.1:0" }],
       ["[api]", { commands_per_second: 0 }],
       ["[limits]", { waiting_replies: 1_000_000, events_per_second: 0, connections_per_person: 0, ...limits }],
-      ["[model]", { kind: "echo", chunk_words: 1_000, chunk_delay: 0 }],
+      ["[model]", { kind: "echo", chunk_words: 1_000, chunk_delay: 0, ...model }],
     ];
     await writeFile(config, `${sections.map(section).join("\n")}\n${more}\n`);
     const lines = people.flatMap((name) => [
@@ -177,6 +177,11 @@ export class House {
   async memory() {
     const [, resident] = (await readFile(`/proc/${this.process.pid}/statm`, "utf8")).split(" ");
     return Number(resident) * 4096;
+  }
+
+  /** How many files and sockets the process has open. */
+  async descriptors() {
+    return (await readdir(`/proc/${this.process.pid}/fd`)).length;
   }
 
   /** Milliseconds of processor time that the process has used. */

@@ -6,6 +6,7 @@
 mod whose;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use antiphon_core::actor::{Actor, ApiKey, Plan, Principal, SecretHash};
@@ -60,6 +61,8 @@ struct Door {
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
+    /// Credentials that nobody remembered, and that were looked up in the store or verified.
+    looked_up: AtomicU64,
     plans: moka::sync::Cache<String, Arc<Plan>>,
     guest: Arc<Actor>,
     backend: Arc<Plan>,
@@ -114,6 +117,7 @@ impl Doorkeeper {
             sessions: Sessions::new(store.clone(), passwords, settings),
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
+            looked_up: AtomicU64::new(0),
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
             backend: Arc::new(plan("backend", None)),
@@ -139,6 +143,11 @@ impl Doorkeeper {
             ));
         }
         Ok(actor)
+    }
+
+    /// How many credentials were looked up or verified since the start; all others were remembered.
+    pub(crate) fn looked_up(&self) -> u64 {
+        self.0.looked_up.load(Relaxed)
     }
 
     /// Says who a credential belongs to, if it opens `dialect`. For a connection that is there already and brings a new one.
@@ -287,6 +296,7 @@ impl Door {
         let admitted = match self.admitted.get(&hash) {
             Some(admitted) => admitted,
             None => {
+                self.looked_up.fetch_add(1, Relaxed);
                 let admitted = Arc::new(self.look_up(credential, hash, now).await?);
                 self.admitted.insert(hash, admitted.clone());
                 admitted
