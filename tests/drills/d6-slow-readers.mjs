@@ -109,8 +109,7 @@ async function silentPolling(d, house, flock, sessions) {
 async function unreadAnswers(d, house, clients) {
   const [host, port] = house.address.split(":");
   const helper = new Helper(d, "unread.py", [host, port, house.path, "key-of-ada", clients]);
-  await helper.line();
-  const idle = await house.descriptors();
+  const ports = JSON.parse(await helper.line());
   // A little less than what would end the session waits for each of them.
   const messages = Math.floor((house.outbox * 0.8) / 1_100);
   const titles = Array.from({ length: messages }, () => "unnumbered");
@@ -118,9 +117,10 @@ async function unreadAnswers(d, house, clients) {
   helper.say("ask");
   await helper.line();
   const begun = performance.now();
-  let open = idle;
-  const given = async () => (open = await house.descriptors()) <= idle - clients + 3;
-  await until(d, given, () => `${open} descriptors are open, ${idle} were`, 90_000);
+  let open = await house.serves(ports);
+  d.check("all of them are there", open === clients, open);
+  const given = async () => (open = await house.serves(ports)) === 0;
+  await until(d, given, () => `${open} of ${clients} connections are open`, 90_000);
   d.time("connections of clients that never read an answer are given back after", performance.now() - begun, 60_000);
   await helper.end();
 }

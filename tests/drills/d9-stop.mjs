@@ -37,7 +37,7 @@ export const drill = {
       const unready = await readiness(d, house.admin);
       const [begun, asked] = [performance.now(), now()];
       house.signal("SIGTERM");
-      d.time(`${how}: readiness is off after`, (await unready) - asked, 1_000);
+      d.time(`${how}: readiness is off after`, (await unready.over) - asked, 1_000);
       d.check(`${how}: nobody new is let in`, !(await admits(house)));
       if (hurried) {
         await sleep(d.pick(1_000, 100));

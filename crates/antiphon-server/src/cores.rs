@@ -275,6 +275,13 @@ impl Core {
             () = self.shared.hurried() => {}
         }
         let late: Vec<_> = self.connections.borrow().iter().map(|(_, c)| c.clone()).collect();
+        if !late.is_empty() {
+            tracing::info!(
+                core = self.index,
+                connections = late.len(),
+                "closed before they had their answers"
+            );
+        }
         for connection in late {
             connection.close(&self, Closing::Draining);
         }

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, readdir, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { io } from "../../foreign/js/support/client.mjs";
@@ -179,9 +179,14 @@ export class House {
     return Number(resident) * 4096;
   }
 
-  /** How many files and sockets the process has open. */
-  async descriptors() {
-    return (await readdir(`/proc/${this.process.pid}/fd`)).length;
+  /** How many connections from these ports the process still has open. */
+  async serves(ports) {
+    const mine = Number(this.address.split(":")[1]);
+    const lines = (await readFile("/proc/net/tcp", "utf8")).split("\n").slice(1);
+    const sockets = lines.map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length > 9);
+    const port = (address) => parseInt(address.split(":")[1], 16);
+    // 01 is ESTABLISHED: as long as nobody has closed it.
+    return sockets.filter(([, local, remote, state]) => state === "01" && port(local) === mine && ports.includes(port(remote))).length;
   }
 
   /** Milliseconds of processor time that the process has used. */

@@ -10,13 +10,13 @@ const HERE = fileURLToPath(import.meta.url);
 /** Milliseconds of a clock that all processes share. */
 export const now = () => Number(process.hrtime.bigint() / 1_000n) / 1_000;
 
-/** Watches the operator's port `admin`; once it is being watched, resolves to a promise of the moment when it is not ready. */
+/** Watches the operator's port `admin`; resolves once it does, to an object whose `over` is the moment when it is not ready. */
 export async function readiness(d, admin) {
-  const child = fork(HERE, [admin]);
+  const child = fork(HERE, [admin], { execArgv: [] });
   d.after(() => child.kill("SIGKILL"));
   const over = new Promise((resolve) => child.on("message", ({ at }) => at && resolve(at)));
   await once(child, "message");
-  return over;
+  return { over };
 }
 
 function ask(admin) {

@@ -1,6 +1,6 @@
 """Polling clients that ask and never read the answer.
 
-Arguments: host, port, path, token, how many. Says `ready` once all of them have a session, asks for what waits there when a line
+Arguments: host, port, path, token, how many. Says the ports that they come from once all of them have a session, asks for what waits there when a line
 comes on standard input, says `asked`, and then does nothing until its input ends.
 """
 
@@ -46,7 +46,7 @@ for _ in range(int(count)):
     ask(sock, "GET", sid)
     assert answer(sock).startswith("40")
     waiting.append((sock, sid))
-print("ready", flush=True)
+print(json.dumps([sock.getsockname()[1] for sock, _ in waiting]), flush=True)
 sys.stdin.readline()
 for sock, sid in waiting:
     ask(sock, "GET", sid)

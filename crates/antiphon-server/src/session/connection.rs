@@ -258,12 +258,9 @@ impl Connection {
         if !state.retiring || state.processing || state.blocked || !self.inbox.borrow().is_empty() {
             return;
         }
-        // What waits for a WebSocket goes out with the goodbye; a polling client has to come for it.
-        let is_awaited = match &*self.link.borrow() {
-            Link::Polling { waiting: None, .. } => !self.outbox.borrow().is_empty(),
-            Link::Polling { .. } | Link::Websocket(_) | Link::Closed => false,
-        };
-        if !is_awaited {
+        // What waits for a WebSocket goes out with the goodbye; over polling it has to be fetched first.
+        let is_polling = matches!(&*self.link.borrow(), Link::Polling { .. });
+        if !is_polling || self.outbox.borrow().is_empty() {
             self.close(core, Closing::Draining);
         }
     }
