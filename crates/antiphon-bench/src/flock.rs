@@ -344,7 +344,8 @@ impl<'a> Flock<'a> {
                 return Ok(false);
             }
             (Packet::Closed, _) => return Ok(false),
-            (Packet::Event(event), Stage::Connected) => self.hear(index, event),
+            // What a recovered session has missed may come before the answer to its CONNECT.
+            (Packet::Event(event), Stage::Connecting | Stage::Connected) => self.hear(index, event),
             _ => {}
         }
         Ok(true)

@@ -46,8 +46,9 @@ export class Proxy {
     near.resume();
   }
 
-  get open() {
-    return this.#pairs.size;
+  /** The connections that go through it now. */
+  get pairs() {
+    return [...this.#pairs];
   }
 
   /** Nothing is forwarded from now on, in either direction, and nobody is told: the cable is cut. New connections fare the same. */
