@@ -6,6 +6,7 @@
 pub mod contestant;
 pub mod crowd;
 pub mod disk;
+pub mod flock;
 pub mod floor;
 pub mod goals;
 pub mod machine;

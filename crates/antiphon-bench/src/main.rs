@@ -10,11 +10,11 @@ use clap::{Args, Parser, Subcommand};
 
 use antiphon_bench::contestant::{Contestant, Places};
 use antiphon_bench::floor::{self, Role};
-use antiphon_bench::machine::Cores;
+use antiphon_bench::machine::{Cores, raise_file_limit};
 use antiphon_bench::progress::say;
 use antiphon_bench::runner::{self, Plan};
 use antiphon_bench::scenario::{self, Pace, Scenario};
-use antiphon_bench::{goals, peers, report};
+use antiphon_bench::{flock, goals, peers, report};
 
 /// Measures what Antiphon costs, beside the bare kernel (the floor) and beside other Socket.IO servers.
 ///
@@ -41,6 +41,8 @@ enum Subcommands {
     Run(Run),
     /// Serves as the floor until killed; `run` starts it by itself.
     Floor(Floor),
+    /// Many clients that come back when they are lost, for drills; takes `report`, `glance` and `quit` on standard input.
+    Flock(Flock),
     /// Builds and installs the peers without measuring anything.
     Install(Install),
     /// Names the scenarios and the servers.
@@ -103,10 +105,36 @@ struct Floor {
     address: SocketAddr,
 }
 
+#[derive(Args)]
+struct Flock {
+    /// Where to connect, host:port; may be given several times, and is then taken in turn.
+    #[arg(long, required = true)]
+    address: Vec<SocketAddr>,
+    /// Path of Engine.IO.
+    #[arg(long)]
+    path: String,
+    /// What to CONNECT with; may be given several times, and is then taken in turn.
+    #[arg(long, required = true)]
+    token: Vec<String>,
+    /// How many clients.
+    #[arg(long)]
+    clients: usize,
+    /// Ask for what was missed, by Socket.IO's connection state recovery.
+    #[arg(long)]
+    recover: bool,
+    /// Bytes of every client's receive buffer.
+    #[arg(long, value_name = "BYTES")]
+    receive_buffer: Option<usize>,
+    /// Read nothing any more once connected.
+    #[arg(long)]
+    mute: bool,
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Subcommands::Run(arguments) => run(&arguments),
         Subcommands::Floor(arguments) => floor::serve(arguments.address, arguments.scenario).map(|()| true),
+        Subcommands::Flock(arguments) => flock(arguments).map(|()| true),
         Subcommands::Install(arguments) => install(&arguments),
         Subcommands::List => list().map(|()| true),
     };
@@ -192,6 +220,29 @@ fn chosen(arguments: &Run) -> Result<Vec<Scenario>> {
             arguments.connections.map_or(scenario.work, |number| scenario.work.with_connections(number));
     }
     Ok(chosen)
+}
+
+fn flock(arguments: Flock) -> Result<()> {
+    raise_file_limit()?;
+    let plan = flock::Plan {
+        addresses: arguments.address,
+        path: arguments.path,
+        tokens: arguments.token,
+        clients: arguments.clients,
+        recover: arguments.recover,
+        receive_buffer: arguments.receive_buffer,
+        mute: arguments.mute,
+    };
+    let (sender, orders) = std::sync::mpsc::channel();
+    // Ends with standard input, or with this process.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(std::result::Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    flock::run(&plan, &orders, |said| print(&format!("{said}\n")))
 }
 
 /// Returns whether all of them could be installed.

@@ -13,11 +13,12 @@ use antiphon_core::ids::ConnectionId;
 use antiphon_core::ports::{ListenerId, Mark};
 use antiphon_core::topic::Topic;
 use slab::Slab;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::hub::{Heard, Mail, Mailbox, Rooms};
 use crate::resume::{Ghosts, Numbers};
-use crate::session::{Connection, Socket};
+use crate::session::{Closing, Connection, Socket};
 use crate::shared::Shared;
 use crate::telemetry::context::RequestId;
 use crate::telemetry::{Shape, Tally};
@@ -29,6 +30,9 @@ const SCRATCH: usize = 64 * 1024;
 
 /// Letters that a core keeps room for between turns.
 const KEPT_LETTERS: usize = 1_024;
+
+/// How long a connection whose turn has come in a drain may take to answer what it was asked before.
+const FINISH: Duration = Duration::from_secs(3);
 
 /// A turn that takes longer is counted and logged.
 const LONG_TURN: Duration = Duration::from_millis(50);
@@ -45,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) out: RefCell<Out>,
     pub(crate) heard: RefCell<Heard>,
+    /// Rings when a connection has ended that was to end with the server.
+    pub(crate) retired: Notify,
     /// See [`Core::await_turn`].
     accepting: Cell<u64>,
     /// The offsets of what is said on this core to those who may be resumed.
@@ -83,6 +89,7 @@ impl Core {
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::default(),
             heard: RefCell::default(),
+            retired: Notify::new(),
             accepting: Cell::new(0),
             tally: counted.map(Tally::new),
             requests: Cell::new(0),
@@ -253,7 +260,8 @@ impl Core {
         }
     }
 
-    /// Closes every connection's transport, spread over `over`, so that clients come back one after the other.
+    /// Closes every connection's transport, spread over `over`, so that clients come back one after the other. Each has what it
+    /// was asked for before answered first, for which there is [`FINISH`] after the last one's turn.
     async fn drain(self: Rc<Self>, over: Duration) {
         let all: Vec<_> = self.connections.borrow().iter().map(|(_, c)| c.clone()).collect();
         let pause = over.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
@@ -264,8 +272,28 @@ impl Core {
                 () = tokio::time::sleep_until(at) => {}
                 () = self.shared.hurried() => {}
             }
-            connection.close(&self, crate::session::Closing::Draining);
+            connection.retire(&self);
             at += pause;
+        }
+        let nobody_left = async {
+            while !self.connections.borrow().is_empty() {
+                self.retired.notified().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(FINISH, nobody_left) => {}
+            () = self.shared.hurried() => {}
+        }
+        let late: Vec<_> = self.connections.borrow().iter().map(|(_, c)| c.clone()).collect();
+        if !late.is_empty() {
+            tracing::info!(
+                core = self.index,
+                connections = late.len(),
+                "closed before they had their answers"
+            );
+        }
+        for connection in late {
+            connection.close(&self, Closing::Draining);
         }
         self.shared.drained();
     }

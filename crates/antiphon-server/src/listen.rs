@@ -95,7 +95,7 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener>
     bound.with_context(|| format!("cannot listen on {address}: is another server using the port?"))
 }
 
-/// Accepts until the server stops, and deals connections out to the cores in turn. When more come than may be accepted in a
+/// Accepts until all connections of a server that stops are closed, and deals connections out to the cores in turn. When more come than may be accepted in a
 /// second they wait, so that a storm of clients that come back becomes a queue.
 pub(crate) async fn accept(
     core: Rc<Core>,
@@ -106,7 +106,7 @@ pub(crate) async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = core.shared.stopping() => return Ok(()),
+            () = core.shared.ports_closed() => return Ok(()),
         };
         match accepted {
             Ok((stream, peer)) => {

@@ -60,6 +60,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Life {
     stopping: watch::Sender<bool>,
+    ports_closed: watch::Sender<bool>,
     hurrying: watch::Sender<bool>,
     drained: AtomicUsize,
     drained_bell: Notify,
@@ -174,9 +175,14 @@ impl Shared {
         self.life.stopping.send_replace(true);
     }
 
-    /// Waits until the server stops.
-    pub(crate) async fn stopping(&self) {
-        let _ = self.life.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    /// Nobody is there any more whose next request could come over a connection of its own.
+    pub(crate) fn close_ports(&self) {
+        self.life.ports_closed.send_replace(true);
+    }
+
+    /// Waits until nothing is to be accepted any more.
+    pub(crate) async fn ports_closed(&self) {
+        let _ = self.life.ports_closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Hears of the stop, for parts that run until told to.

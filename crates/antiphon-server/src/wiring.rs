@@ -359,7 +359,7 @@ impl Running {
         self.shared.listeners(topic).await
     }
 
-    /// Stops: no new connections, transports closed spread over the drain time, answers under way finished, data written.
+    /// Stops: no new sessions, transports closed spread over the drain time, answers under way finished, data written.
     /// When `hurry` completes the drain is cut short.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
         self.shared.stop();
@@ -374,6 +374,7 @@ impl Running {
                 self.shared.all_drained().await;
             }
         }
+        self.shared.close_ports();
         tokio::select! {
             settled = self.shared.app.settle(SETTLE) => {
                 if !settled {

@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) dismissed: bool,
     /// It ends as soon as the client has come for what it is told.
     pub(super) finishing: Option<Dismissal>,
+    /// The server stops: it ends as soon as the client has what it asked for before.
+    pub(super) retiring: bool,
     /// A CONNECT was accepted.
     pub(super) greeted: bool,
 }
@@ -262,6 +264,31 @@ impl Connection {
         }
     }
 
+    /// The server stops. What the client asked for before is still done and answered, what it says from now on is not taken any
+    /// more, and then its transport is closed. The core's [`retired`](Core::retired) bell rings at the end.
+    pub(crate) fn retire(self: &Rc<Self>, core: &Rc<Core>) {
+        self.update(|state| state.retiring = true);
+        self.close_if_retired(core);
+    }
+
+    /// Whether what the client says is not taken any more, because the server stops.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.state.get().retiring
+    }
+
+    /// Ends a connection that [retires](Self::retire) and owes its client nothing any more.
+    pub(super) fn close_if_retired(self: &Rc<Self>, core: &Rc<Core>) {
+        let state = self.state.get();
+        if !state.retiring || state.processing || state.blocked || !self.inbox.borrow().is_empty() {
+            return;
+        }
+        // What waits for a WebSocket goes out with the goodbye; over polling it has to be fetched first.
+        let is_polling = matches!(&*self.link.borrow(), Link::Polling { .. });
+        if !is_polling || self.outbox.borrow().is_empty() {
+            self.close(core, Closing::Draining);
+        }
+    }
+
     /// Whether a socket of it was sent away.
     pub(super) fn has_dismissed(&self) -> bool {
         self.state.get().dismissed
@@ -283,6 +310,9 @@ impl Connection {
             return;
         }
         self.update(|state| state.closed = true);
+        if self.is_retiring() {
+            core.retired.notify_one();
+        }
         tracing::debug!(connection = %self.name(core), ?why, "closed");
         core.shared.counters.closed(why);
         core.count(|tally| tally.closed(why.name()));

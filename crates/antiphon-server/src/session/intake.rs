@@ -70,7 +70,7 @@ impl Connection {
     }
 
     fn take_in(self: &Rc<Self>, core: &Rc<Core>, decoded: Result<Option<Incoming>, Malformed>) {
-        if self.is_finishing() {
+        if self.is_finishing() || self.is_retiring() {
             return;
         }
         match decoded {

@@ -50,6 +50,7 @@ impl Drop for Processing {
             self.core.shared.counters.panicked();
             self.connection.close(&self.core, Closing::Failed);
         }
+        self.connection.close_if_retired(&self.core);
     }
 }
 

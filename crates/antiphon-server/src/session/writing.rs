@@ -118,7 +118,7 @@ impl Connection {
             }
         }
         match self.write(core) {
-            Ok(()) => {}
+            Ok(()) => self.close_if_retired(core),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.update(|state| state.blocked = true);
                 tokio::task::spawn_local(self.clone().unblock(core.clone()));
@@ -171,7 +171,10 @@ impl Connection {
                 return;
             }
             match self.write(&core) {
-                Ok(()) => return self.update(|state| state.blocked = false),
+                Ok(()) => {
+                    self.update(|state| state.blocked = false);
+                    return self.close_if_retired(&core);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return self.close(&core, Closing::Peer),
             }

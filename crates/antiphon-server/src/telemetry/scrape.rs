@@ -177,6 +177,11 @@ impl Scraper {
             "Commands refused because an id in them was not the sender's, or for a right the sender lacks.",
         )
         .sample(&[], shared.app.forbidden());
+        page.counter(
+            "antiphon_credentials_looked_up_total",
+            "Credentials that were looked up or verified; whoever came a moment before is remembered.",
+        )
+        .sample(&[], shared.auth.looked_up());
         let answers = shared.app.answers();
         page.gauge("antiphon_answers_in_progress", "Answers that agents are giving now.")
             .sample(&[], answers.running);

@@ -34,7 +34,7 @@ use crate::transport::origin::{Page, Verdict, names_this_machine};
 use crate::transport::polling::{
     Address, Answer, Known, Moving, Posting, Request as PollingRequest, Upgrade, What,
 };
-use crate::transport::{Stream, websocket};
+use crate::transport::{Impatient, Stream, websocket};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -47,6 +47,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let wait = Duration::from_millis(core.shared.limits.request);
+    let stall = Duration::from_millis(core.shared.limits.write_stall);
     let peer = visit.peer;
     let service = service_fn(move |request| {
         let (core, port) = (core.clone(), port.clone());
@@ -56,7 +57,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(wait)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(io), service)
+        .serve_connection(TokioIo::new(Impatient::new(io, stall)), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
@@ -371,11 +372,15 @@ fn handshake(core: &Rc<Core>, mount: &Arc<Mount>, mut request: Request<Incoming>
 }
 
 fn take_stream(upgraded: hyper::upgrade::Upgraded) -> Option<(Stream, Vec<u8>)> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some((Stream::Tcp(parts.io.into_inner().into()), parts.read_buf.to_vec())),
+    match upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() {
+        Ok(parts) => {
+            let tcp = parts.io.into_inner().into_inner();
+            Some((Stream::Tcp(tcp.into()), parts.read_buf.to_vec()))
+        }
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            Some((Stream::Tls(Box::new(parts.io.into_inner()).into()), parts.read_buf.to_vec()))
+            let parts = upgraded.downcast::<TokioIo<Impatient<TlsStream<TcpStream>>>>().ok()?;
+            let tls = parts.io.into_inner().into_inner();
+            Some((Stream::Tls(Box::new(tls).into()), parts.read_buf.to_vec()))
         }
     }
 }
@@ -391,6 +396,10 @@ fn hand_over(core: &Rc<Core>, mount: &Arc<Mount>, opens: Opens, stream: Stream, 
             let sid = core.shared.random_id();
             let link = Link::Websocket(stream.clone());
             let connection = Connection::open(core, mount.clone(), &sid, link, entry);
+            if !core.shared.is_ready() {
+                // The server began to stop while the handshake was under way.
+                connection.retire(core);
+            }
             tokio::task::spawn_local(websocket::read(core.clone(), connection, stream, early));
             return;
         }

@@ -3,6 +3,7 @@
 //! | file | answers |
 //! |---|---|
 //! | [`stream`] | a TCP or TLS stream that a reader and the core's turn share |
+//! | [`impatient`] | how long an HTTP answer may wait for a client that does not read it |
 //! | [`http`] | what an HTTP request on a port asks for |
 //! | [`origin`] | which browsers may ask |
 //! | [`address`] | where a request comes from |
@@ -13,9 +14,11 @@
 pub(crate) mod address;
 pub(crate) mod crowd;
 pub(crate) mod http;
+mod impatient;
 pub(crate) mod origin;
 pub(crate) mod polling;
 mod stream;
 pub(crate) mod websocket;
 
+pub(crate) use impatient::Impatient;
 pub(crate) use stream::Stream;

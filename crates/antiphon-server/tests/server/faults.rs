@@ -474,6 +474,25 @@ async fn an_answer_that_cannot_be_stored_is_an_error_for_the_room_and_the_questi
 }
 
 #[tokio::test]
+async fn what_is_under_way_when_the_server_stops_is_still_acknowledged() {
+    for transport in [Transport::Websocket, Transport::Upgraded, Transport::Polling] {
+        let (mut server, store) = brittle_server().await;
+        let mut client = ada(&server, transport).await;
+        let shut = store.gate.write().await;
+        let id = client.ask("chat:message", HELLO).await;
+        soon("the message to be at the gate", store.bell.notified()).await;
+        let mut stopping = Box::pin(server.stopping(std::future::pending()));
+        assert!(!goes_on(stopping.as_mut()).await);
+        drop(shut);
+        let (answer, ()) = tokio::join!(client.ack(id), soon("the server to stop", stopping));
+        assert_eq!(answer["ok"], json!(true));
+        if transport != Transport::Polling {
+            assert_eq!(client.over().await, "1001 server stops: reconnect");
+        }
+    }
+}
+
+#[tokio::test]
 async fn t12_what_waits_behind_a_slow_store_is_limited_and_one_packet_more_ends_the_connection() {
     const MOST: usize = 4_096;
     let (server, store) = brittle_server().await;

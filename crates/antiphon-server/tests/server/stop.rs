@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::support::engine::{Engine, Packet, Transport};
-use crate::support::http::{Http, Request};
+use crate::support::http::{Http, Request, ask};
 use crate::support::people::{ada, config, settle};
 use crate::support::server::{Server, goes_on};
 use crate::support::soon;
@@ -70,17 +70,33 @@ async fn while_it_stops_it_says_so_and_lets_nobody_in() {
     assert_eq!(http.ask(&Request::get("/healthz")).await.status, 200);
     let refused = http.ask(&Request::get(&door.target("EIO=4&transport=polling"))).await;
     assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
-    // Connections that the kernel took before the port was closed may be lost without a word, but not for long.
-    soon("the port to be closed", async {
-        while !matches!(door.tcp().await, Err(error) if error.kind() == ErrorKind::ConnectionRefused) {
-            assert!(!goes_on(stopping.as_mut()).await);
-        }
-    })
-    .await;
-
     hurry.send(()).expect("it is listened to");
     soon("the server to hurry", stopping).await;
     assert_eq!(second.next().await, Packet::Over("1001 server stops: reconnect".into()));
+    assert_eq!(door.tcp().await.err().map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
+}
+
+#[tokio::test]
+async fn a_client_that_polls_over_a_new_connection_each_time_is_served_until_it_is_its_turn() {
+    let mut server = server(3_600_000).await;
+    let door = server.door();
+    // Somebody whose turn comes first.
+    let mut first = Engine::open(&door, Transport::Websocket).await;
+    let second = Engine::open(&door, Transport::Polling).await;
+    let (hurry, hurried) = oneshot::channel::<()>();
+    let mut stopping = Box::pin(server.stopping(async {
+        let _ = hurried.await;
+    }));
+    assert!(!goes_on(stopping.as_mut()).await);
+    assert_eq!(first.next().await, Packet::Over("1001 server stops: reconnect".into()));
+
+    let said = ask(&door, &second.post(r#"40{"token":"ada-key"}"#)).await;
+    assert_eq!(said.seen(), (200, "ok"));
+    let heard = ask(&door, &second.get()).await;
+    assert_eq!(heard.status, 200);
+    assert!(heard.text().starts_with("40"), "{}", heard.text());
+    hurry.send(()).expect("it is listened to");
+    soon("the server to hurry", stopping).await;
 }
 
 #[tokio::test]

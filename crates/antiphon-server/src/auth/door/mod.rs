@@ -6,6 +6,7 @@
 mod whose;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use antiphon_core::actor::{Actor, ApiKey, Person, Plan, Principal, Proof, SecretHash};
@@ -18,7 +19,7 @@ use antiphon_core::refusal::{Code, Fault, Refusal};
 use antiphon_core::topic::Topic;
 use secrecy::SecretString;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::keys::{self, Order};
 use super::own::Own;
@@ -62,6 +63,10 @@ struct Door {
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
+    /// When credentials end that were good once: a wall clock that is set back brings none of them to life again.
+    ends: moka::sync::Cache<SecretHash, End>,
+    /// Credentials that nobody remembered, and that were looked up in the store or verified.
+    looked_up: AtomicU64,
     plans: moka::sync::Cache<String, Arc<Plan>>,
     guest: Arc<Actor>,
     backend: Arc<Plan>,
@@ -76,6 +81,13 @@ struct Admitted {
     /// What the credential opens; `None` is everything.
     dialects: Option<Vec<String>>,
     issued_at: Timestamp,
+}
+
+/// The end of a credential, by either clock: whichever comes to it first has the last word.
+#[derive(Clone, Copy)]
+struct End {
+    at: Timestamp,
+    by: Instant,
 }
 
 impl Doorkeeper {
@@ -124,6 +136,8 @@ impl Doorkeeper {
             sessions: Sessions::new(store.clone(), passwords, settings),
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
+            ends: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(TOLD).build(),
+            looked_up: AtomicU64::new(0),
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
             backend: Arc::new(plan("backend", None)),
@@ -150,6 +164,11 @@ impl Doorkeeper {
             ));
         }
         Ok(actor)
+    }
+
+    /// How many credentials were looked up or verified since the start; all others were remembered.
+    pub(crate) fn looked_up(&self) -> u64 {
+        self.0.looked_up.load(Relaxed)
     }
 
     /// Says who a credential belongs to, if it opens `dialect`. For a connection that is there already and brings a new one.
@@ -373,17 +392,24 @@ impl Door {
             return Err(bad_credential("This credential is too long to be one.").into());
         }
         let hash = secret::hash(credential);
+        if self.has_ended(hash, now) {
+            return Err(expired().into());
+        }
         let admitted = match self.admitted.get(&hash) {
             Some(admitted) => admitted,
             None => {
+                self.looked_up.fetch_add(1, Relaxed);
                 let admitted = Arc::new(self.look_up(credential, hash, now).await?);
                 self.admitted.insert(hash, admitted.clone());
+                if let Some(at) = admitted.actor.expires_at {
+                    self.note_end(hash, at, now);
+                }
                 admitted
             }
         };
         let actor = &admitted.actor;
         if actor.expires_at.is_some_and(|at| at <= now) {
-            return Err(bad_credential("This credential has expired.").into());
+            return Err(expired().into());
         }
         match self.known.standing(&actor.proof, &actor.principal, admitted.issued_at) {
             Standing::Good => Ok(admitted),
@@ -394,6 +420,25 @@ impl Door {
             )
             .into()),
         }
+    }
+
+    /// Measures once how long a credential is still good, so that it can be waited for without the wall clock.
+    fn note_end(&self, hash: SecretHash, at: Timestamp, now: Timestamp) {
+        let left = Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0));
+        // What is good for longer than a clock can count has no end that matters here.
+        if let Some(by) = Instant::now().checked_add(left) {
+            self.ends.entry(hash).or_insert(End { at, by });
+        }
+    }
+
+    /// Whether a credential that was good once has ended. What has ended once has ended for good.
+    fn has_ended(&self, hash: SecretHash, now: Timestamp) -> bool {
+        let Some(end) = self.ends.get(&hash) else { return false };
+        let clock = Instant::now();
+        if clock < end.by && end.at <= now {
+            self.ends.insert(hash, End { by: clock, ..end });
+        }
+        clock >= end.by || end.at <= now
     }
 
     async fn refresh(&self, token: &SecretString, now: Timestamp) -> Result<Opened, Denied> {
@@ -459,6 +504,10 @@ impl Door {
             }
         }
     }
+}
+
+fn expired() -> Refusal {
+    bad_credential("This credential has expired.")
 }
 
 fn revoked() -> Refusal {

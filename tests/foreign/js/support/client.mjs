@@ -1,0 +1,3 @@
+// The official client, for programs outside of this package.
+
+export { NodeWebSocket, NodeXHR, io } from "socket.io-client";
