@@ -37,6 +37,7 @@ pub(crate) struct Port {
     tls: Option<TlsAcceptor>,
     mounts: Vec<Arc<Mount>>,
     api: Option<Api>,
+    pub(crate) routes: Option<crate::routes::Routes>,
 }
 
 impl Port {
@@ -45,7 +46,7 @@ impl Port {
         mounts: Vec<Arc<Mount>>,
         api: Option<Api>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api })
+        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api, routes: None })
     }
 
     /// The HTTP API, if it is served here and `path` is one of its own.

@@ -186,7 +186,12 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
-        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+        let mut port = Port::new(listener.tls.as_ref(), mounts, api)?;
+        if config.mounts("mission") {
+            let desk = crate::routes::Desk { shared: shared.clone(), api: config.api.clone() };
+            port.routes = Some(crate::routes::Routes::mission(desk));
+        }
+        Ok((bound, Arc::new(port)))
     });
     let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));

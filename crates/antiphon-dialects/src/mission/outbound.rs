@@ -32,6 +32,7 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         | Event::ReplyFailed(_)
         | Event::RelationChanged { .. }
         | Event::TypingChanged { .. }
+        | Event::PersonTyping { .. }
         | Event::PresenceChanged { .. }
         | Event::AgentChanged { .. }
         | Event::AgentDeleted { .. }

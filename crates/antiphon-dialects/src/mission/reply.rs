@@ -23,6 +23,10 @@ pub(super) fn reply(event: &str, outcome: &Result<Outcome, Refusal>, out: &mut O
             | Outcome::Posted { .. }
             | Outcome::History(_)
             | Outcome::Conversations(_)
+            | Outcome::Personas(_)
+            | Outcome::Befriended { .. }
+            | Outcome::Bonds(_)
+            | Outcome::Profile(_)
             | Outcome::Booked { .. }
             | Outcome::Rewarded { .. }
             | Outcome::Balance(_)

@@ -39,7 +39,7 @@ pub(crate) use secret::hex;
 pub use sessions::Opened;
 pub(crate) use sessions::login_of;
 pub(crate) use settings::check_secret;
-pub use settings::{Algorithm, Issuer, People, Settings};
+pub use settings::{Algorithm, Issuer, People, Settings, UnprovenWallets};
 pub use token::Fetch;
 pub use wallet::Challenge;
 

@@ -89,6 +89,11 @@ async fn named(
             let text = "The demo answers on this machine: ask by address, or as localhost.\n";
             return plain(StatusCode::FORBIDDEN, text).map(Either::Right);
         }
+        if let Some(routes) = &port.routes
+            && crate::routes::Routes::serves(request.uri().path())
+        {
+            return routes.answer(peer, request).await.map(Either::Left);
+        }
         match port.api(request.uri().path()) {
             Some(api) => api.answer(peer, request).await.map(Either::Left),
             None => answer(core, port, peer, request).await.map(Either::Right),

@@ -3,17 +3,7 @@
 use antiphon_core::access::Role;
 use antiphon_core::actor::{FALLBACK_PLAN, Person};
 use antiphon_core::ids::PersonId;
-#[derive(Default)]
-pub struct Profile {
-    name: Option<String>,
-    email: Option<String>,
-    tz: u8,
-}
-impl Profile {
-    fn check(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
+use antiphon_core::people::Profile;
 use antiphon_core::refusal::Refusal;
 use antiphon_dialects::mission::moment::Naive;
 use axum::Json;
@@ -156,6 +146,7 @@ async fn register(
     if !state.shared().auth.register(&person, new.password).await? {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "Username already registered"));
     }
+    state.store().put_profile(&person.id, &profile).await.map_err(broken)?;
     Ok((StatusCode::CREATED, Json(User::of(person, profile))))
 }
 
@@ -198,7 +189,7 @@ async fn me(Extracted(state): Extracted<State>, asker: Asker) -> Result<Json<Use
     let id = asker.person().ok_or_else(nobody)?;
     let person =
         state.store().person(id).await.map_err(broken)?.ok_or_else(Problem::invalid_authentication)?;
-    let profile = Profile::default();
+    let profile = state.store().profile(id).await.map_err(broken)?;
     Ok(Json(User::of(person, profile)))
 }
 

@@ -178,6 +178,7 @@ async fn create(
         tone: text(new.config.tone),
         visibility: new.config.visibility.unwrap_or_else(|| "private".into()),
         created_at: state.shared().now(),
+        persona: None,
     };
     if state.store().agent(&agent).await.map_err(broken)?.is_some() {
         return Err(Problem::new(StatusCode::CONFLICT, "There is an agent of this id already."));

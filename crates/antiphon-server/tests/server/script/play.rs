@@ -5,30 +5,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use antiphon_core::agents::Agent;
 use antiphon_core::command::Command;
 use antiphon_core::ids::ConversationId;
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{Answer, Model, Prompt};
+use antiphon_core::ports::{Agents as _, Answer, Logins as _, Model, People as _, Prompt};
 use antiphon_core::refusal::Fault;
 use antiphon_server::config::Config;
 use antiphon_server::wiring::Extras;
-use serde_json::json;
 
+use super::Manner;
 use super::expect::Captures;
-use super::script::{Given, Script, Step};
+use super::read::{Given, Script, Step};
 use crate::support::client::{Client, Event};
 use crate::support::engine::Transport;
+use crate::support::http::{Request, ask};
 use crate::support::people::{self, add_agent, add_person, add_plan, agent, person};
 use crate::support::server::{Server, operator};
 
 /// Plays `script` with clients that come over `transport`. `line` is where it is, for whoever has to say why it stopped.
-pub(super) async fn play(script: &Script, transport: Transport, line: &AtomicUsize) -> Result<(), String> {
-    let (config, extras) = prepare(script, line).await;
+pub(super) async fn play(
+    manner: &Manner,
+    script: &Script,
+    transport: Transport,
+    line: &AtomicUsize,
+) -> Result<(), String> {
+    let (config, extras) = prepare(manner, script, line).await;
     let server = Server::start(config, extras).await;
     let mut stage = Stage {
         server: &server,
+        manner,
         transport,
         ignored: &script.ignored,
+        keys: keys(script),
         clients: HashMap::new(),
         captures: Captures::default(),
     };
@@ -44,9 +53,9 @@ pub(super) async fn play(script: &Script, transport: Transport, line: &AtomicUsi
     result
 }
 
-async fn prepare(script: &Script, line: &AtomicUsize) -> (Config, Extras) {
+async fn prepare(manner: &Manner, script: &Script, line: &AtomicUsize) -> (Config, Extras) {
     let store = Arc::new(MemoryStore::new());
-    let (mut config, mut extras) = (people::config(), Extras::default());
+    let (mut config, mut extras) = ((manner.config)(), Extras::default());
     for (number, given) in &script.given {
         line.store(*number, Ordering::Relaxed);
         match given {
@@ -54,7 +63,20 @@ async fn prepare(script: &Script, line: &AtomicUsize) -> (Config, Extras) {
                 add_plan(&*store, name, *connections, *messages).await
             }
             Given::Person { name, plan, key } => add_person(&*store, name, plan, key).await,
-            Given::Agent { name, owner } => add_agent(&*store, name, owner).await,
+            Given::Agent { name, owner, public: false } => add_agent(&*store, name, owner).await,
+            Given::Agent { name, owner, public: true } => {
+                let agent = Agent { visibility: "public".into(), ..people::agent_of(name, owner) };
+                store.put_agent(&agent).await.expect("an agent is stored");
+            }
+            Given::Role { role, person: name } => {
+                let known = store.person(&person(name)).await.expect("people can be read");
+                let mut person = known.expect("a role is somebody's");
+                person.roles.push(role.clone());
+                store.put_person(&person).await.expect("a person is stored");
+            }
+            Given::Wallet { address, owner } => {
+                store.link_wallet(address, &person(owner)).await.expect("a wallet is linked");
+            }
             Given::Pace { words, pause } => {
                 config.model.chunk_words = *words;
                 config.model.chunk_delay = Duration::from_millis(*pause);
@@ -64,6 +86,15 @@ async fn prepare(script: &Script, line: &AtomicUsize) -> (Config, Extras) {
     }
     extras.store = Some(store);
     (config, extras)
+}
+
+/// The key of everybody who has one, by name.
+fn keys(script: &Script) -> HashMap<&str, &str> {
+    let key = |(_, given): &'_ (usize, Given)| match given {
+        Given::Person { name, key, .. } => Some((name.as_str(), key.as_str())),
+        _ => None,
+    };
+    script.given.iter().filter_map(key).collect()
 }
 
 /// Says a few pieces, and then that it cannot.
@@ -81,8 +112,11 @@ impl Model for Failing {
 
 struct Stage<'a> {
     server: &'a Server,
+    manner: &'a Manner,
     transport: Transport,
     ignored: &'a [String],
+    /// The key of everybody who has one, by name.
+    keys: HashMap<&'a str, &'a str>,
     clients: HashMap<String, Client>,
     captures: Captures,
 }
@@ -93,8 +127,9 @@ impl Stage<'_> {
             Step::Connects { who, auth } => self.connect(who, auth).await,
             Step::Comes { who, auth } => {
                 self.connect(who, auth).await?;
-                let welcome = json!({"connected": true, "timestamp": "<time>"});
-                self.hears(who, "system:connection", &welcome).await
+                let Some((event, payload)) = self.manner.welcome else { return Ok(()) };
+                let payload = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+                self.hears(who, event, &payload).await
             }
             Step::Refused { auth, error } => {
                 match Client::try_connect(&self.server.door(), self.transport, auth).await {
@@ -110,6 +145,21 @@ impl Stage<'_> {
                 let client = self.client(who)?;
                 let id = client.ask(event, args).await;
                 let heard = client.ack(id).await;
+                self.captures.compare(answer, &heard)
+            }
+            Step::Requests { who, method, path, body, status, answer } => {
+                let key = self.keys.get(who.as_str()).ok_or("they have no key")?;
+                let (path, body) = (self.captures.fill(path)?, self.captures.fill(body)?);
+                let request = Request::new(method, &path)
+                    .body(body)
+                    .header("Content-Type", "application/json")
+                    .header("Authorization", &format!("Bearer {key}"));
+                let response = ask(&self.server.door(), &request).await;
+                if response.status != *status {
+                    return Err(format!("answered {} {}", response.status, response.text()));
+                }
+                let Some(answer) = answer else { return Ok(()) };
+                let heard = serde_json::from_str(response.text()).map_err(|error| error.to_string())?;
                 self.captures.compare(answer, &heard)
             }
             Step::Hears { who, event, payload } => self.hears(who, event, payload).await,
@@ -143,6 +193,10 @@ impl Stage<'_> {
                 let notice = notice.clone();
                 self.server.order(Command::SendNotice { person: person(name), notice }).await;
                 Ok(())
+            }
+            Step::Orders(command) => {
+                let done = self.server.app().handle(&operator(), command.clone()).await;
+                done.map(drop).map_err(|refusal| refusal.to_string())
             }
             Step::History { agent, person, lines } => self.history(agent, person, lines).await,
             Step::Sent { person: name, messages } => {
@@ -185,9 +239,9 @@ impl Stage<'_> {
     /// Whatever was on its way to this client when the step began comes before the answer to a question that is asked now:
     /// events and answers leave the server in one order. The question itself changes nothing.
     async fn hears_nothing(&mut self, who: &str) -> Result<(), String> {
-        let ignored = self.ignored;
+        let (ignored, (event, args)) = (self.ignored, self.manner.question);
         let client = self.client(who)?;
-        let id = client.ask("agent:unsubscribe", r#"{"agentId":"nobody"}"#).await;
+        let id = client.ask(event, args).await;
         client.ack(id).await;
         let heard: Vec<_> = client.events().into_iter().filter(|event| !is_ignored(ignored, event)).collect();
         if heard.is_empty() { Ok(()) } else { Err(format!("{who} heard {heard:?}")) }
