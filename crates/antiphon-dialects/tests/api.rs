@@ -106,6 +106,15 @@ const CHAT: [(&str, Direction, &str); 24] = [
     ("1-04", Direction::Refusal, "Rate limit exceeded"),
 ];
 
+const COMPANION: [(&str, Direction, &str); 6] = [
+    ("0-04", Direction::FromClient, "join"),
+    ("0-05", Direction::FromClient, "typing"),
+    ("0-06", Direction::FromServer, "balance:update"),
+    ("0-10", Direction::FromServer, "notification"),
+    ("0-11", Direction::FromServer, "message:receive"),
+    ("0-12", Direction::FromServer, "typing"),
+];
+
 const MISSION: [(&str, Direction, &str); 17] = [
     ("4-02", Direction::Refusal, "Authentication required"),
     ("4-02", Direction::Refusal, "Invalid authentication"),
@@ -136,6 +145,23 @@ enum Direction {
 #[test]
 fn every_documented_name_of_the_chat_api_has_an_example() {
     every_name_has_an_example("chat", &CHAT);
+}
+
+#[test]
+fn every_documented_name_of_the_companion_api_has_an_example() {
+    every_name_has_an_example("companion", &COMPANION);
+}
+
+#[test]
+fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
+    let reference = reference("companion");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for kind in ["info", "success", "warning", "error"] {
+        let is_shown = lines
+            .iter()
+            .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
+        assert!(is_shown, "0-10, 0-13 {kind}");
+    }
 }
 
 #[test]

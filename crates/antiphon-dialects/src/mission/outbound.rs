@@ -39,7 +39,8 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         | Event::NoticeSent { .. }
         | Event::Signal(_)
         | Event::Revoked(_)
-        | Event::BalanceChanged(_) => {}
+        | Event::BalanceChanged(_)
+        | Event::BalanceTold { .. } => {}
     }
 }
 

@@ -9,9 +9,9 @@ use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
-    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
-    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, OnTold,
+    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -318,11 +318,17 @@ impl Wallets for Brittle {
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         self.read()?.open_charges(limit).await
     }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.write()?.tell(person, told).await
+    }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.read()?.balance(person).await
     }
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.read()?.ledger(person, after, limit).await
+    }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.spent(person).await
     }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.read()?.active_days(person, first, days).await

@@ -10,6 +10,7 @@
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`script`] | how scripts are read and played |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`companion`] | the companion API: its events as scripts, and its routes |
 //! | [`mission`] | the mission API: its events as scripts, and its routes |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
@@ -41,6 +42,7 @@ mod canary;
 mod chat;
 mod claims;
 mod cli;
+mod companion;
 mod credentials;
 mod faults;
 mod handshake;
