@@ -142,7 +142,7 @@ async fn register(
     profile.check().map_err(|refusal| wrong("full_name", refusal))?;
 
     let person =
-        Person { id, plan: FALLBACK_PLAN.into(), roles: vec![new.role], created_at: state.shared().now() };
+        Person { id, plan: FALLBACK_PLAN.into(), roles: vec![new.role], created_at: state.desk.now() };
     if !state.shared().auth.register(&person, new.password).await? {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "Username already registered"));
     }
@@ -156,7 +156,7 @@ async fn login(
     Body(Login { username, password }): Body<Login>,
 ) -> Result<Json<Token>, Problem> {
     let person = state.shared().auth.prove(&username, password).await?;
-    let now = state.shared().now();
+    let now = state.desk.now();
     let signed = state.tokens()?.sign(&person, now).map_err(broken)?;
     Ok(Json(Token::of(&signed, now.0)))
 }
@@ -168,7 +168,7 @@ async fn refresh(
 ) -> Result<Json<Token>, Problem> {
     let token = refresh_token.expose_secret();
     let actor = authenticate(&state, token).await?;
-    let now = state.shared().now();
+    let now = state.desk.now();
     let renewed = match actor.person() {
         Some(person) if Own::is_of_login(&actor) => {
             state.tokens()?.renew(token, person, now).map_err(broken)?
@@ -194,7 +194,7 @@ async fn me(Extracted(state): Extracted<State>, asker: Asker) -> Result<Json<Use
 }
 
 async fn logout(Extracted(state): Extracted<State>, asker: Asker) -> Result<Json<Message>, Problem> {
-    let now = state.shared().now();
+    let now = state.desk.now();
     let until = state.tokens()?.longest(now);
     if state.shared().auth.end(&asker.actor, now, until).await? {
         return Ok(Json(Message::new("Successfully logged out")));

@@ -177,7 +177,7 @@ async fn create(
         purpose: text(new.config.purpose),
         tone: text(new.config.tone),
         visibility: new.config.visibility.unwrap_or_else(|| "private".into()),
-        created_at: state.shared().now(),
+        created_at: state.desk.now(),
         persona: None,
     };
     if state.store().agent(&agent).await.map_err(broken)?.is_some() {

@@ -15,7 +15,7 @@ mod requests;
 use std::sync::Arc;
 
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{People as _, Store};
+use antiphon_core::ports::Store;
 use antiphon_server::config::{Config, Mount};
 use antiphon_server::wiring::Extras;
 use serde_json::Value;
@@ -33,6 +33,7 @@ const MISSION: Manner =
 fn config() -> Config {
     let mut config = people::config();
     let mount = |path: &str| Mount { ping_timeout: 30_000, ..Mount::new(path, "mission") };
+    config.listeners[0].routes = true;
     config.listeners[0].mounts = vec![mount("/ws"), mount("/ws/socket.io"), mount("/socket.io")];
     config
 }
