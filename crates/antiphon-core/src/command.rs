@@ -126,6 +126,22 @@ pub enum Command {
         /// At most this many, 1 to 1,000.
         limit: u32,
     },
+    /// Read a conversation by its id, oldest first: one's own, or any for whom that is allowed.
+    ReadConversation {
+        /// Which one.
+        conversation: ConversationId,
+        /// Only messages with a greater position; 0 reads from the start.
+        after: u64,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Read which conversations there are, in the order of ids: one's own, or all for whom that is allowed.
+    ReadConversations {
+        /// Only those whose id comes after this.
+        after: Option<ConversationId>,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
     /// Read which public agents there are, in the order of ids.
     ReadPersonas {
         /// At most this many, 1 to 1,000.
@@ -154,22 +170,6 @@ pub enum Command {
         person: Claim,
         /// What they say from now on.
         profile: Box<Profile>,
-    },
-    /// Read a conversation by its id, oldest first: one's own, or any for whom that is allowed.
-    ReadConversation {
-        /// Which one.
-        conversation: ConversationId,
-        /// Only messages with a greater position; 0 reads from the start.
-        after: u64,
-        /// At most this many, 1 to 1,000.
-        limit: u32,
-    },
-    /// Read which conversations there are, in the order of ids: one's own, or all for whom that is allowed.
-    ReadConversations {
-        /// Only those whose id comes after this.
-        after: Option<ConversationId>,
-        /// At most this many, 1 to 1,000.
-        limit: u32,
     },
     /// Tell `person` something. Backends and operators only.
     SendNotice {
@@ -381,13 +381,13 @@ impl Command {
             Self::ChangeAgent { .. } => "ChangeAgent",
             Self::DeleteAgent { .. } => "DeleteAgent",
             Self::ReadHistory { .. } => "ReadHistory",
+            Self::ReadConversation { .. } => "ReadConversation",
+            Self::ReadConversations { .. } => "ReadConversations",
             Self::ReadPersonas { .. } => "ReadPersonas",
             Self::Befriend { .. } => "Befriend",
             Self::ReadBonds { .. } => "ReadBonds",
             Self::ReadProfile { .. } => "ReadProfile",
             Self::SetProfile { .. } => "SetProfile",
-            Self::ReadConversation { .. } => "ReadConversation",
-            Self::ReadConversations { .. } => "ReadConversations",
             Self::SendNotice { .. } => "SendNotice",
             Self::Signal { .. } => "Signal",
             Self::OpenWallet { .. } => "OpenWallet",
@@ -434,6 +434,8 @@ pub enum Outcome {
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+    /// Conversations, each by its last message, in the order of ids.
+    Conversations(Vec<Message>),
     /// Public agents, in the order of ids.
     Personas(Vec<Agent>),
     /// The person and the agent belong together.
@@ -447,8 +449,6 @@ pub enum Outcome {
     Bonds(Vec<Bonded>),
     /// What the person says about themselves.
     Profile(Box<Profile>),
-    /// Conversations, each by its last message, in the order of ids.
-    Conversations(Vec<Message>),
     /// The tokens have moved.
     Booked {
         /// How.

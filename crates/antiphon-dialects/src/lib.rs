@@ -79,7 +79,7 @@ use antiphon_core::dialect::Inbound;
 
 /// Every dialect, in the order in which the documentation lists them.
 pub fn dialects() -> Vec<Arc<dyn Dialect>> {
-    vec![Arc::new(companion::Companion), Arc::new(chat::Chat), Arc::new(mission::Mission)]
+    vec![Arc::new(chat::Chat), Arc::new(companion::Companion), Arc::new(mission::Mission)]
 }
 
 /// The dialect with this [`name`](Dialect::name), as config calls it; `None` if there is none.

@@ -106,6 +106,15 @@ const CHAT: [(&str, Direction, &str); 24] = [
     ("1-04", Direction::Refusal, "Rate limit exceeded"),
 ];
 
+const COMPANION: [(&str, Direction, &str); 6] = [
+    ("0-04", Direction::FromClient, "join"),
+    ("0-05", Direction::FromClient, "typing"),
+    ("0-06", Direction::FromServer, "balance:update"),
+    ("0-10", Direction::FromServer, "notification"),
+    ("0-11", Direction::FromServer, "message:receive"),
+    ("0-12", Direction::FromServer, "typing"),
+];
+
 const MISSION: [(&str, Direction, &str); 17] = [
     ("4-02", Direction::Refusal, "Authentication required"),
     ("4-02", Direction::Refusal, "Invalid authentication"),
@@ -126,15 +135,6 @@ const MISSION: [(&str, Direction, &str); 17] = [
     ("4-17", Direction::FromServer, "system:alert"),
 ];
 
-const COMPANION: [(&str, Direction, &str); 6] = [
-    ("0-04", Direction::FromClient, "join"),
-    ("0-05", Direction::FromClient, "typing"),
-    ("0-06", Direction::FromServer, "balance:update"),
-    ("0-10", Direction::FromServer, "notification"),
-    ("0-11", Direction::FromServer, "message:receive"),
-    ("0-12", Direction::FromServer, "typing"),
-];
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
     FromClient,
@@ -145,6 +145,23 @@ enum Direction {
 #[test]
 fn every_documented_name_of_the_chat_api_has_an_example() {
     every_name_has_an_example("chat", &CHAT);
+}
+
+#[test]
+fn every_documented_name_of_the_companion_api_has_an_example() {
+    every_name_has_an_example("companion", &COMPANION);
+}
+
+#[test]
+fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
+    let reference = reference("companion");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for kind in ["info", "success", "warning", "error"] {
+        let is_shown = lines
+            .iter()
+            .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
+        assert!(is_shown, "0-10, 0-13 {kind}");
+    }
 }
 
 #[test]
@@ -172,23 +189,6 @@ fn the_documented_texts_and_rooms_of_the_mission_api_have_examples() {
     let mine = ["agent:", "task:", "conversation:", "system:"];
     let said: Vec<_> = lines.iter().filter(|line| mine.iter().any(|kind| line.starts_with(kind))).collect();
     assert!(!said.is_empty() && said.iter().all(has_event), "4-10 to 4-17: every event carries its name");
-}
-
-#[test]
-fn every_documented_name_of_the_companion_api_has_an_example() {
-    every_name_has_an_example("companion", &COMPANION);
-}
-
-#[test]
-fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
-    let reference = reference("companion");
-    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
-    for kind in ["info", "success", "warning", "error"] {
-        let is_shown = lines
-            .iter()
-            .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
-        assert!(is_shown, "0-10, 0-13 {kind}");
-    }
 }
 
 fn every_name_has_an_example(dialect: &str, checklist: &[(&str, Direction, &str)]) {

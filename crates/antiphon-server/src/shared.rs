@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) run: u32,
     started: Instant,
     pub(crate) counters: Counters,
+    /// How much of any HTTP API somebody may use.
+    pub(crate) api: api::Settings,
     /// Whether people may add themselves.
     pub(crate) registration: Registration,
     pub(crate) demo: bool,
@@ -87,6 +90,7 @@ impl Shared {
             events: Pace::new(limits.events_per_second, limits.events_burst),
             accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
             grace: config.auth.grace,
+            api: config.api.clone(),
             registration: config.mission.registration,
             resume: config.resume.clone(),
             sessions: Registry::default(),

@@ -107,7 +107,9 @@ impl App {
     /// The agents that `person` may have talked to, each with the conversation.
     async fn agents_near(&self, person: &PersonId) -> Result<Vec<(ConversationId, AgentId)>, Trouble> {
         let owned = self.ports.store.agents_of(person).await?;
+        let bonded = self.ports.store.bonds_of(person).await?;
         let agents = owned.into_iter().map(|agent| agent.id);
+        let agents = agents.chain(bonded.into_iter().map(|bonded| bonded.bond.agent));
         Ok(agents.map(|agent| (ConversationId::direct(&agent, person), agent)).collect())
     }
 

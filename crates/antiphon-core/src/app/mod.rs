@@ -197,17 +197,17 @@ impl App {
             Command::ReadHistory { agent, person, after, limit } => {
                 self.read_history(caller, &agent, &person, after, limit).await
             }
-            Command::ReadPersonas { limit } => self.read_personas(caller, limit).await,
-            Command::Befriend { agent, person } => self.befriend(caller, &agent, &person).await,
-            Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
-            Command::ReadProfile { person } => self.read_profile(caller, &person).await,
-            Command::SetProfile { person, profile } => self.set_profile(caller, &person, profile).await,
             Command::ReadConversation { conversation, after, limit } => {
                 self.read_conversation(caller, conversation, after, limit).await
             }
             Command::ReadConversations { after, limit } => {
                 self.read_conversations(caller, after, limit).await
             }
+            Command::ReadPersonas { limit } => self.read_personas(caller, limit).await,
+            Command::Befriend { agent, person } => self.befriend(caller, &agent, &person).await,
+            Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
+            Command::ReadProfile { person } => self.read_profile(caller, &person).await,
+            Command::SetProfile { person, profile } => self.set_profile(caller, &person, profile).await,
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
                 access::may(&caller.actor, Action::Relay, Place::of(&topic))?;

@@ -296,15 +296,15 @@ pub trait Conversations: Send + Sync {
     /// The last `limit` messages, oldest first.
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault>;
 
+    /// The last message of each conversation whose id comes after `after`, in the order of ids (by bytes), at most `limit`.
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault>;
+
     /// How many messages there are.
     async fn count(&self, conversation: ConversationId) -> Result<u64, Fault>;
 
     /// How many messages that count against a [`Quota`] the person ever sent: what [`People::messages_sent`] says, of all
     /// months together.
     async fn said_by(&self, person: &PersonId) -> Result<u64, Fault>;
-
-    /// The last message of each conversation whose id comes after `after`, in the order of ids (by bytes), at most `limit`.
-    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault>;
 }
 
 /// A message on its way into the store, with what must be decided or changed in the same transaction.

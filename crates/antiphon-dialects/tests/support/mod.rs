@@ -31,6 +31,11 @@ pub(crate) fn references() -> Vec<Reference> {
             topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),
         },
         Reference {
+            dialect: "companion",
+            text: include_str!("../../src/companion/API.md"),
+            topic: |name| companion::rooms::Room::parse(name).map(|room| room.topic()),
+        },
+        Reference {
             dialect: "mission",
             text: include_str!("../../src/mission/API.md"),
             topic: |name| mission::rooms::Room::parse(name).map(mission::rooms::Room::topic),

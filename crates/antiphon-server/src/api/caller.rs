@@ -58,7 +58,7 @@ impl FromRequestParts<State> for Backend {
 
 /// Where a request comes from; put there by whoever knows the connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Client(pub(crate) IpAddr);
+pub(super) struct Client(pub(super) IpAddr);
 
 /// Somebody who wants to become somebody, and does not try too often from where they are.
 pub(super) struct Stranger;

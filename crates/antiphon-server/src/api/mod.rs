@@ -55,10 +55,11 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-pub(crate) use self::caller::{Client, bearer};
+pub(crate) use self::caller::bearer;
 pub(crate) use self::pace::Paces;
 pub use self::settings::Settings;
 
+use self::caller::Client;
 use self::idempotency::Underway;
 use self::problem::Problem;
 use self::route::Route;

@@ -3,17 +3,7 @@
 use antiphon_core::access::Role;
 use antiphon_core::actor::{FALLBACK_PLAN, Person};
 use antiphon_core::ids::PersonId;
-#[derive(Default)]
-pub struct Profile {
-    name: Option<String>,
-    email: Option<String>,
-    tz: u8,
-}
-impl Profile {
-    fn check(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
+use antiphon_core::people::Profile;
 use antiphon_core::refusal::Refusal;
 use antiphon_dialects::mission::moment::Naive;
 use axum::Json;
@@ -152,10 +142,11 @@ async fn register(
     profile.check().map_err(|refusal| wrong("full_name", refusal))?;
 
     let person =
-        Person { id, plan: FALLBACK_PLAN.into(), roles: vec![new.role], created_at: state.shared().now() };
+        Person { id, plan: FALLBACK_PLAN.into(), roles: vec![new.role], created_at: state.desk.now() };
     if !state.shared().auth.register(&person, new.password).await? {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "Username already registered"));
     }
+    state.store().put_profile(&person.id, &profile).await.map_err(broken)?;
     Ok((StatusCode::CREATED, Json(User::of(person, profile))))
 }
 
@@ -165,7 +156,7 @@ async fn login(
     Body(Login { username, password }): Body<Login>,
 ) -> Result<Json<Token>, Problem> {
     let person = state.shared().auth.prove(&username, password).await?;
-    let now = state.shared().now();
+    let now = state.desk.now();
     let signed = state.tokens()?.sign(&person, now).map_err(broken)?;
     Ok(Json(Token::of(&signed, now.0)))
 }
@@ -177,7 +168,7 @@ async fn refresh(
 ) -> Result<Json<Token>, Problem> {
     let token = refresh_token.expose_secret();
     let actor = authenticate(&state, token).await?;
-    let now = state.shared().now();
+    let now = state.desk.now();
     let renewed = match actor.person() {
         Some(person) if Own::is_of_login(&actor) => {
             state.tokens()?.renew(token, person, now).map_err(broken)?
@@ -198,12 +189,12 @@ async fn me(Extracted(state): Extracted<State>, asker: Asker) -> Result<Json<Use
     let id = asker.person().ok_or_else(nobody)?;
     let person =
         state.store().person(id).await.map_err(broken)?.ok_or_else(Problem::invalid_authentication)?;
-    let profile = Profile::default();
+    let profile = state.store().profile(id).await.map_err(broken)?;
     Ok(Json(User::of(person, profile)))
 }
 
 async fn logout(Extracted(state): Extracted<State>, asker: Asker) -> Result<Json<Message>, Problem> {
-    let now = state.shared().now();
+    let now = state.desk.now();
     let until = state.tokens()?.longest(now);
     if state.shared().auth.end(&asker.actor, now, until).await? {
         return Ok(Json(Message::new("Successfully logged out")));

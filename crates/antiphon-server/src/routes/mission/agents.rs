@@ -177,8 +177,8 @@ async fn create(
         purpose: text(new.config.purpose),
         tone: text(new.config.tone),
         visibility: new.config.visibility.unwrap_or_else(|| "private".into()),
+        created_at: state.desk.now(),
         persona: None,
-        created_at: state.shared().now(),
     };
     if state.store().agent(&agent).await.map_err(broken)?.is_some() {
         return Err(Problem::new(StatusCode::CONFLICT, "There is an agent of this id already."));

@@ -16,7 +16,6 @@ use http::request::Parts;
 use super::State;
 use super::problem::Problem;
 use crate::api::bearer;
-use crate::telemetry;
 
 /// The dialect that a credential has to open.
 const MISSION: &str = "mission";
@@ -55,7 +54,7 @@ impl FromRequestParts<State> for Anybody {
 /// Whom `token` belongs to, if it opens this API.
 pub(super) async fn authenticate(state: &State, token: &str) -> Result<Arc<Actor>, Problem> {
     let credential = Credential::Bearer(token.to_owned());
-    let admitted = state.shared().auth.authenticate(&credential, MISSION, state.shared().now()).await;
+    let admitted = state.shared().auth.authenticate(&credential, MISSION, state.desk.now()).await;
     admitted.map_err(|refusal| match refusal.code {
         // Why a token is not good is nobody's business.
         Code::BadCredential | Code::Unauthenticated => Problem::invalid_authentication(),
@@ -85,8 +84,7 @@ impl Asker {
 
     /// Has the core do `command`.
     pub(super) async fn order(&self, state: &State, command: Command) -> Result<Outcome, Problem> {
-        state.shared().breathe().await;
         let caller = Caller { actor: self.actor.clone(), connection: None };
-        Ok(telemetry::carry_out(&state.shared().app, &caller, command).await?)
+        Ok(state.desk.carry_out(&caller, command).await?)
     }
 }

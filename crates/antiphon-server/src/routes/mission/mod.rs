@@ -43,8 +43,8 @@ pub use self::settings::{Registration, Settings};
 use self::body::{Body, word};
 use self::caller::Asker;
 use self::problem::Problem;
-use super::Desk;
-use crate::api::{Client, Paces};
+use super::{Client, Desk};
+use crate::api::Paces;
 use crate::auth::Own;
 use crate::pace::Pace;
 use crate::shared::Shared;
@@ -67,7 +67,7 @@ struct Office {
 
 /// The routes of the mission API.
 pub(super) fn router(desk: Desk) -> Router {
-    let api = desk.api();
+    let api = &desk.shared.api;
     let office = Office {
         pace: Paces::new(Pace::new(api.commands_per_second, api.commands_burst)),
         logins: Paces::new(Pace::per_minute(api.logins_per_minute)),
@@ -84,7 +84,7 @@ pub(super) fn router(desk: Desk) -> Router {
 
 impl Office {
     fn shared(&self) -> &Arc<Shared> {
-        self.desk.shared()
+        &self.desk.shared
     }
 
     fn store(&self) -> &dyn Store {
