@@ -34,6 +34,7 @@ pub fn server(port: u16) -> (Config, Extras) {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             tls: None,
             api: false,
+            routes: false,
             mounts: vec![mount("/socket.io", "conformance"), mount("/engine.io", "echo"), frames],
         }],
         // One core, as the suites expect of a server: two requests sent at once are served in the order of their arrival.

@@ -59,6 +59,7 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(3000))),
             tls: None,
             api: true,
+            routes: true,
             mounts: vec![chat],
         }],
         store: Store::default(),

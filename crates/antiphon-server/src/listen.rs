@@ -19,6 +19,7 @@ use crate::config;
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::mount::Mount;
+use crate::routes::Routes;
 use crate::telemetry::Refused;
 use crate::transport::crowd::Visit;
 use crate::transport::http;
@@ -37,6 +38,7 @@ pub(crate) struct Port {
     tls: Option<TlsAcceptor>,
     mounts: Vec<Arc<Mount>>,
     api: Option<Api>,
+    routes: Option<Routes>,
 }
 
 impl Port {
@@ -44,13 +46,19 @@ impl Port {
         tls: Option<&config::Tls>,
         mounts: Vec<Arc<Mount>>,
         api: Option<Api>,
+        routes: Option<Routes>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api })
+        Ok(Self { tls: tls.map(acceptor).transpose()?, mounts, api, routes })
     }
 
     /// The HTTP API, if it is served here and `path` is one of its own.
     pub(crate) fn api(&self, path: &str) -> Option<&Api> {
         self.api.as_ref().filter(|_| Api::serves(path) && self.mount(path).is_none())
+    }
+
+    /// The documented routes, if they are served here and `path` is not a mount's.
+    pub(crate) fn routes(&self, path: &str) -> Option<&Routes> {
+        self.routes.as_ref().filter(|_| self.mount(path).is_none())
     }
 
     /// The mount on exactly this path, with or without a slash at its end.

@@ -28,6 +28,7 @@ use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
 use crate::outbound::Outbound;
+use crate::routes::Routes;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
 use crate::telemetry::{Part, Parts, Scraper, Shape};
@@ -179,7 +180,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
-        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api)?)))
+        let routes = listener.routes.then(|| Routes::new(&shared, &mounts));
+        Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api, routes)?)))
     });
     let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));

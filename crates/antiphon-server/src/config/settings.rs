@@ -87,6 +87,9 @@ pub struct Listener {
     /// Serves the HTTP API for backends (`/v1`, `/openapi.json`, `/docs`), too. Default: false.
     #[serde(default)]
     pub api: bool,
+    /// Serves the HTTP routes that the dialects mounted here document, too. Default: false.
+    #[serde(default)]
+    pub routes: bool,
     /// A path on this port, and what is spoken there. May be given several times.
     #[serde(rename = "mount", default)]
     pub mounts: Vec<Mount>,
@@ -299,6 +302,7 @@ impl Config {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             tls: None,
             api: false,
+            routes: false,
             mounts: vec![Mount::new("/api/socketio", "chat")],
         }]
     }

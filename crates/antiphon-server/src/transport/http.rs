@@ -26,11 +26,12 @@ use crate::cores::Core;
 use crate::hub::Mail;
 use crate::listen::Port;
 use crate::mount::{Mount, Serves};
+use crate::routes::Routes;
 use crate::session::{Closing, Connection, Link};
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{REQUEST_ID, Refused, SPANS, cut};
 use crate::transport::crowd::{Entry, Visit};
-use crate::transport::origin::{Page, Verdict, names_this_machine};
+use crate::transport::origin::{Page, Verdict, allow_origin, allow_preflight, names_this_machine};
 use crate::transport::polling::{
     Address, Answer, Known, Moving, Posting, Request as PollingRequest, Upgrade, What,
 };
@@ -89,8 +90,12 @@ async fn named(
             let text = "The demo answers on this machine: ask by address, or as localhost.\n";
             return plain(StatusCode::FORBIDDEN, text).map(Either::Right);
         }
-        match port.api(request.uri().path()) {
-            Some(api) => api.answer(peer, request).await.map(Either::Left),
+        let path = request.uri().path();
+        if let Some(api) = port.api(path) {
+            return api.answer(peer, request).await.map(Either::Left);
+        }
+        match port.routes(path) {
+            Some(routes) => documented(core, routes, peer, request).await,
             None => answer(core, port, peer, request).await.map(Either::Right),
         }
     };
@@ -100,6 +105,20 @@ async fn named(
         reply.headers_mut().insert(REQUEST_ID, id);
     }
     reply
+}
+
+/// A documented route of a dialect, or else one of the server's own pages.
+async fn documented(
+    core: &Rc<Core>,
+    routes: &Routes,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Either<axum::body::Body, Full<Bytes>>> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    match routes.answer(peer, request).await {
+        Some(response) => response.map(Either::Left),
+        None => page(core, &method, &path).map(Either::Right),
+    }
 }
 
 async fn answer(core: &Rc<Core>, port: &Arc<Port>, peer: IpAddr, request: Request<Incoming>) -> Reply {
@@ -456,25 +475,6 @@ fn closing(mut reply: Reply) -> Reply {
 fn preflight(asked: &HeaderMap) -> Reply {
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = StatusCode::NO_CONTENT;
-    let headers = reply.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
-    if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
-    }
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    allow_preflight(asked, "GET,POST", reply.headers_mut());
     reply
-}
-
-fn allow_origin(verdict: &Verdict, headers: &mut HeaderMap) {
-    match verdict {
-        Verdict::Allowed(origin) | Verdict::Own(origin) => {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
-        Verdict::Anybody => {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        }
-        Verdict::NoOrigin | Verdict::Refused => {}
-    }
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

@@ -6,7 +6,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap,
+    HeaderValue, ORIGIN, VARY,
+};
 
 /// Who may ask, as a mount is configured.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +75,30 @@ impl Origins {
             _ => Page(0),
         }
     }
+}
+
+/// Says in `headers` what a preflight may hope for: these methods, and the headers that it `asked` for.
+pub(crate) fn allow_preflight(asked: &HeaderMap, methods: &'static str, headers: &mut HeaderMap) {
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+}
+
+/// Says in `headers` which pages may read the answer.
+pub(crate) fn allow_origin(verdict: &Verdict, headers: &mut HeaderMap) {
+    match verdict {
+        Verdict::Allowed(origin) | Verdict::Own(origin) => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        Verdict::Anybody => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        Verdict::NoOrigin | Verdict::Refused => {}
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin"));
 }
 
 /// Whether the page came from the host that it asks.

@@ -23,7 +23,7 @@ pub(crate) fn config() -> Config {
     let mount = Mount::new("/api/socketio", "chat");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = Config {
-        listeners: vec![Listener { address, tls: None, api: false, mounts: vec![mount] }],
+        listeners: vec![Listener { address, tls: None, api: false, routes: false, mounts: vec![mount] }],
         ..Config::default()
     };
     config.server.cores = 1;
