@@ -40,7 +40,7 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
-mod routes;
+pub mod routes;
 mod seed;
 mod session;
 mod shared;

@@ -15,6 +15,7 @@ use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
+use crate::routes::companion;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     /// Milliseconds that a socket stays after its credential has expired.
     pub(crate) grace: u64,
     pub(crate) counters: Counters,
+    /// What the routes of the companion API go by.
+    pub(crate) companion: companion::Terms,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
@@ -76,6 +79,7 @@ impl Shared {
             grace: config.auth.grace,
             limits,
             counters: Counters::default(),
+            companion: companion::Terms::of(config),
             demo,
             life: Life::default(),
             open: AtomicUsize::new(0),
