@@ -18,6 +18,7 @@ use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
 use crate::resume::{self, Registry};
+use crate::routes::companion;
 use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) api: api::Settings,
     /// Whether people may add themselves.
     pub(crate) registration: Registration,
+    /// What the routes of the companion API go by.
+    pub(crate) companion: companion::Terms,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
@@ -98,6 +101,7 @@ impl Shared {
             started: Instant::now(),
             limits,
             counters: Counters::default(),
+            companion: companion::Terms::of(config),
             demo,
             life: Life::default(),
             open: AtomicUsize::new(0),
