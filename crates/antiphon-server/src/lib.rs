@@ -17,6 +17,7 @@
 //! | [`api`] | the HTTP API for backends |
 //! | [`outbound`] | the one place that opens connections to the outside |
 //! | [`webhooks`] | telling other servers what happens here |
+//! | [`wallet`], [`chain`] | what can be configured about tokens; looking payments up |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
@@ -25,6 +26,7 @@
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod conformance;
@@ -46,6 +48,7 @@ pub mod sqlite;
 pub mod telemetry;
 mod topics;
 mod transport;
+pub mod wallet;
 pub mod webhooks;
 mod wheel;
 pub mod wiring;

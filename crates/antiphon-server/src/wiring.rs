@@ -11,7 +11,7 @@ use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
-use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::ports::{Chain, Clock, Model, Store};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::api::Api;
 use crate::auth::Doorkeeper;
+use crate::chain::JsonRpcChain;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
@@ -122,6 +123,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         Some(model) => model,
         None => models::build(&config.model).context("in [model]")?,
     };
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let chain = JsonRpcChain::new(&config.wallet.chain, config.wallet.tokens_per_coin, outbound.clone())?;
     let ports = Ports {
         store: store.clone(),
         bus: Arc::new(MemoryBus::new()),
@@ -129,11 +132,15 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         model,
         clock,
         audience: Arc::new(Hub::new(mailboxes.clone())),
-        chain: Arc::new(NoChain),
+        chain: chain.map_or_else(|| Arc::new(NoChain) as Arc<dyn Chain>, |chain| Arc::new(chain)),
     };
-    let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
+    let settings = Settings {
+        waiting_replies: config.limits.waiting_replies,
+        wallet: config.wallet.rules(),
+        heartbeat: Duration::from_millis(config.agents.heartbeat),
+        ..Settings::default()
+    };
     let app = App::new(ports, settings);
-    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
     let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
     let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
     if refunded > 0 {

@@ -2,8 +2,9 @@
 
 use super::nearest::nearest;
 use super::tree::Step;
-use super::{Config, Mount, Problem};
+use super::{Agents, Config, Mount, Problem};
 use crate::auth::UnprovenWallets;
+use crate::outbound::Outbound;
 use crate::{models, webhooks};
 
 /// A setting that cannot work.
@@ -36,6 +37,8 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
     check_named_wallets(config, &mut found);
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
+    part(&mut found, "agents", check_agents(&config.agents));
+    part(&mut found, "wallet", config.wallet.check(&Outbound::new(config.outbound.clone())));
     part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
     found
 }
@@ -103,6 +106,13 @@ fn check_named_wallets(config: &Config, found: &mut Vec<Wrong>) {
 
 /// The dialect whose clients name a wallet and nothing else.
 const NAMES_WALLETS: &str = "companion";
+
+fn check_agents(agents: &Agents) -> Result<(), &'static str> {
+    match agents.heartbeat {
+        1_000..=86_400_000 => Ok(()),
+        _ => Err("heartbeat in [agents] lies between 1000 and 86400000 milliseconds"),
+    }
+}
 
 fn check_mount(mount: &Mount, others: &[Mount], mut wrong: impl FnMut(&str, String)) {
     let path = mount.path.trim_end_matches('/');
@@ -173,6 +183,17 @@ mod tests {
         assert_eq!(problems_of("127.0.0.1:8000", "companion", Local, &["10.0.0.0/8"]), 1);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Refuse, &["10.0.0.0/8"]), 0);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Anybody, &[]), 0);
+    }
+
+    #[test]
+    fn agents_have_a_second_to_a_day_for_a_sign_of_life() {
+        for (heartbeat, fits) in
+            [(0, false), (999, false), (1_000, true), (86_400_000, true), (86_400_001, false)]
+        {
+            let config =
+                Config { listeners: Config::documented(), agents: Agents { heartbeat }, ..Config::default() };
+            assert_eq!(config.check().is_ok(), fits, "{heartbeat}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{admin, api, auth, models, outbound, telemetry, webhooks};
+use crate::{admin, api, auth, models, outbound, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -35,6 +35,10 @@ pub struct Config {
     pub store: Store,
     /// Who answers.
     pub model: models::Settings,
+    /// Agents at work.
+    pub agents: Agents,
+    /// Tokens: how many one gets, when, and how payments on a chain become some.
+    pub wallet: wallet::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
     /// How webhooks are delivered.
@@ -262,6 +266,21 @@ pub enum Synchronous {
     Full,
     /// Handed to the operating system: survives the death of the process, not of the machine.
     Normal,
+}
+
+/// Agents at work.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agents {
+    /// After how many milliseconds without a sign of life an agent at work counts as gone, 1000 to 86400000: its tasks wait for
+    /// others then. Default: 30000.
+    pub heartbeat: u64,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { heartbeat: 30_000 }
+    }
 }
 
 /// What a plan allows; a number that is left out is unlimited.
