@@ -12,7 +12,7 @@
 
 use crate::actor::{Actor, Claim, Principal};
 use crate::agents::Agent;
-use crate::ids::PersonId;
+use crate::ids::{ConversationId, PersonId};
 use crate::refusal::{Code, Refusal};
 use crate::topic::Topic;
 
@@ -61,7 +61,7 @@ pub enum Action {
 pub enum Role {
     /// `super_admin`: everything.
     SuperAdmin,
-    /// `agent_manager`: says which agents there are, and what for.
+    /// `agent_manager`: says which agents there are, and what for; changes and removes them, whosever they are.
     AgentManager,
     /// `agent_operator`: tells agents what to do.
     AgentOperator,
@@ -86,7 +86,7 @@ impl Role {
 
     /// Whether whoever has this role may do `action` where `topic` is.
     fn may(self, action: Action, topic: &Topic) -> bool {
-        use Action::{Alert, Control, Enlist, Listen, Order, Read, Work};
+        use Action::{Alert, Change, Control, Enlist, Listen, Order, Read, Work};
         use Role::{AgentManager, AgentOperator, SuperAdmin, Viewer};
         let acts = matches!(self, SuperAdmin | AgentManager | AgentOperator);
         match (topic, action) {
@@ -95,7 +95,7 @@ impl Role {
             (Topic::Dashboard | Topic::Task(_), Order) | (Topic::Dashboard, Alert) => acts,
             (Topic::Agent(_), Work) => acts,
             (Topic::Agent(_), Control) => matches!(self, SuperAdmin | AgentOperator),
-            (Topic::Agent(_), Enlist) => matches!(self, SuperAdmin | AgentManager),
+            (Topic::Agent(_), Enlist | Change) => matches!(self, SuperAdmin | AgentManager),
             _ => false,
         }
     }
@@ -205,6 +205,16 @@ pub fn identity<'a>(actor: &'a Actor, claim: &'a Claim) -> Result<&'a PersonId, 
     }
 }
 
+/// Whether `actor` may read what is said in every conversation, whosever it is.
+pub fn may_read_all(actor: &Actor) -> bool {
+    let any = Topic::Conversation(ConversationId(uuid::Uuid::nil()));
+    match actor.principal {
+        Principal::Service(_) | Principal::Operator => true,
+        Principal::Person(_) => roles(actor).any(|role| role.may(Action::Read, &any)),
+        Principal::Guest => false,
+    }
+}
+
 fn roles(actor: &Actor) -> impl Iterator<Item = Role> + '_ {
     actor.roles.iter().filter_map(|name| Role::named(name))
 }
@@ -248,7 +258,7 @@ mod tests {
     };
     use super::*;
     use crate::actor::Plan;
-    use crate::ids::{AgentId, ConversationId, TaskId, Timestamp};
+    use crate::ids::{AgentId, TaskId, Timestamp};
 
     const ACTIONS: [Action; 17] = [
         Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit, Order, Work,
@@ -393,9 +403,9 @@ mod tests {
         let (agent, task) = (Topic::Agent(agent_of("bob").id), Topic::Task(TaskId::random()));
         let talk = Topic::Conversation(conversation);
         let sees: &[Action] = &[Listen, Read];
-        let manages = [Listen, Read, Work, Enlist];
+        let manages = [Listen, Read, Work, Enlist, Change];
         let operates = [Listen, Read, Work, Control];
-        let rules = [Listen, Read, Work, Control, Enlist];
+        let rules = [Listen, Read, Work, Control, Enlist, Change];
         let (boards, tasks) = ([Listen, Read, Order, Alert], [Listen, Read, Order]);
         let none: &[Action] = &[];
         let table: [(&str, [&[Action]; 4]); 7] = [
@@ -439,6 +449,18 @@ mod tests {
         }
         let guest = Actor { roles: vec!["super_admin".into()], ..actor(Principal::Guest) };
         assert!(may(&guest, Listen, Place::of(&Topic::Dashboard)).is_err());
+        assert!(!may_read_all(&guest));
+    }
+
+    #[test]
+    fn every_conversation_is_read_by_backends_and_by_whose_role_says_so() {
+        let with = |role: &str| {
+            let plain = actor(Principal::Person(person("ada")));
+            may_read_all(&Actor { roles: vec![role.into()], ..plain })
+        };
+        assert!(["super_admin", "agent_manager", "agent_operator", "auditor"].into_iter().all(with));
+        assert!(!["viewer", "admin", ""].into_iter().any(with));
+        assert!(may_read_all(&actor(service())) && may_read_all(&actor(Principal::Operator)));
     }
 
     #[test]

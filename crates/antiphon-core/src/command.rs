@@ -126,6 +126,22 @@ pub enum Command {
         /// At most this many, 1 to 1,000.
         limit: u32,
     },
+    /// Read a conversation by its id, oldest first: one's own, or any for whom that is allowed.
+    ReadConversation {
+        /// Which one.
+        conversation: ConversationId,
+        /// Only messages with a greater position; 0 reads from the start.
+        after: u64,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Read which conversations there are, in the order of ids: one's own, or all for whom that is allowed.
+    ReadConversations {
+        /// Only those whose id comes after this.
+        after: Option<ConversationId>,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
     /// Read which public agents there are, in the order of ids.
     ReadPersonas {
         /// At most this many, 1 to 1,000.
@@ -307,11 +323,15 @@ pub enum Command {
     Watch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
     /// Stop listening to it.
     Unwatch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
 }
 
@@ -361,6 +381,8 @@ impl Command {
             Self::ChangeAgent { .. } => "ChangeAgent",
             Self::DeleteAgent { .. } => "DeleteAgent",
             Self::ReadHistory { .. } => "ReadHistory",
+            Self::ReadConversation { .. } => "ReadConversation",
+            Self::ReadConversations { .. } => "ReadConversations",
             Self::ReadPersonas { .. } => "ReadPersonas",
             Self::Befriend { .. } => "Befriend",
             Self::ReadBonds { .. } => "ReadBonds",
@@ -412,6 +434,8 @@ pub enum Outcome {
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+    /// Conversations, each by its last message, in the order of ids.
+    Conversations(Vec<Message>),
     /// Public agents, in the order of ids.
     Personas(Vec<Agent>),
     /// The person and the agent belong together.
@@ -461,6 +485,11 @@ pub enum Outcome {
     Worker(Box<Worker>),
     /// Agents at work, in the order of ids.
     Workers(Vec<Worker>),
+    /// A topic is listened to, or not any more.
+    Watched {
+        /// What whoever asked calls it.
+        name: Arc<str>,
+    },
 }
 
 #[cfg(test)]

@@ -364,11 +364,9 @@ impl World {
             What::Claim => Command::ClaimReward { person: claim },
             What::Grant => Command::Grant { person: somebody, amount: 1, once: None },
             What::Ledger => Command::ReadLedger { person: claim, after: 0, limit: 100 },
-            What::Toil(0) => Command::Watch { topic: Topic::Dashboard },
-            What::Toil(1) => Command::Watch { topic: Topic::Agent(id) },
-            What::Toil(2) => {
-                Command::Watch { topic: Topic::Conversation(ConversationId::direct(&id, &somebody)) }
-            }
+            What::Toil(0) => watch(Topic::Dashboard),
+            What::Toil(1) => watch(Topic::Agent(id)),
+            What::Toil(2) => watch(Topic::Conversation(ConversationId::direct(&id, &somebody))),
             What::Toil(3) => Command::CreateTask {
                 task: Box::new(NewTask {
                     title: "t".into(),
@@ -474,7 +472,11 @@ impl State {
             | Command::ReadWorker { .. }
             | Command::ReadWorkers { .. }
             | Command::RaiseAlert { .. } => false,
-            Command::Watch { topic } => match topic {
+            Command::ReadConversation { conversation, .. } => self.owners.iter().any(|(agent, owner)| {
+                owner == person && ConversationId::direct(agent, person) == *conversation
+            }),
+            Command::ReadConversations { .. } => true,
+            Command::Watch { topic, .. } => match topic {
                 Topic::Agent(agent) => self.owners.get(agent) == Some(person),
                 Topic::Conversation(id) => self.owners.keys().any(|agent| {
                     self.converses(person, agent) && ConversationId::direct(agent, person) == *id
@@ -564,6 +566,10 @@ impl Model for Parrot {
             Some((Ok(piece), pieces))
         }))
     }
+}
+
+fn watch(topic: Topic) -> Command {
+    Command::Watch { topic, name: "it".into() }
 }
 
 fn id(connection: usize) -> ConnectionId {

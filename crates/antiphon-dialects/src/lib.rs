@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`chat`] | apps that talk to agents under `/api/socketio` | `src/chat/API.md` |
 //! | [`companion`] | apps in which people talk to personas and pay with tokens, under `/socket.io` | `src/companion/API.md` |
+//! | [`mission`] | dashboards that watch agents at work, under `/ws` | `src/mission/API.md` |
 //!
 //! # How to write a dialect
 //!
@@ -67,6 +68,7 @@
 
 pub mod chat;
 pub mod companion;
+pub mod mission;
 mod payload;
 
 use std::sync::Arc;
@@ -77,7 +79,7 @@ use antiphon_core::dialect::Inbound;
 
 /// Every dialect, in the order in which the documentation lists them.
 pub fn dialects() -> Vec<Arc<dyn Dialect>> {
-    vec![Arc::new(chat::Chat), Arc::new(companion::Companion)]
+    vec![Arc::new(chat::Chat), Arc::new(companion::Companion), Arc::new(mission::Mission)]
 }
 
 /// The dialect with this [`name`](Dialect::name), as config calls it; `None` if there is none.

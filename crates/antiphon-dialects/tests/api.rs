@@ -115,6 +115,26 @@ const COMPANION: [(&str, Direction, &str); 6] = [
     ("0-12", Direction::FromServer, "typing"),
 ];
 
+const MISSION: [(&str, Direction, &str); 17] = [
+    ("4-02", Direction::Refusal, "Authentication required"),
+    ("4-02", Direction::Refusal, "Invalid authentication"),
+    ("4-03", Direction::FromClient, "subscribe"),
+    ("4-04", Direction::FromClient, "unsubscribe"),
+    ("4-05", Direction::FromClient, "heartbeat"),
+    ("4-06", Direction::FromServer, "subscribed"),
+    ("4-07", Direction::FromServer, "unsubscribed"),
+    ("4-08", Direction::FromServer, "heartbeat_ack"),
+    ("4-09", Direction::FromServer, "error"),
+    ("4-10", Direction::FromServer, "agent:status_changed"),
+    ("4-11", Direction::FromServer, "agent:heartbeat"),
+    ("4-12", Direction::FromServer, "task:created"),
+    ("4-13", Direction::FromServer, "task:assigned"),
+    ("4-14", Direction::FromServer, "task:updated"),
+    ("4-15", Direction::FromServer, "task:completed"),
+    ("4-16", Direction::FromServer, "conversation:message"),
+    ("4-17", Direction::FromServer, "system:alert"),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
     FromClient,
@@ -142,6 +162,33 @@ fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
             .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
         assert!(is_shown, "0-10, 0-13 {kind}");
     }
+}
+
+#[test]
+fn every_documented_name_of_the_mission_api_has_an_example() {
+    every_name_has_an_example("mission", &MISSION);
+}
+
+#[test]
+fn the_documented_texts_and_rooms_of_the_mission_api_have_examples() {
+    let reference = reference("mission");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for text in ["Room name required", "Invalid room format"] {
+        assert!(lines.contains(&format!("error {{\"message\":\"{text}\"}}")), "4-09 {text}");
+    }
+    let rooms: String = blocks(reference.text)
+        .into_iter()
+        .filter(|block| block.kind == "rooms")
+        .map(|block| block.body)
+        .collect();
+    for room in ["dashboard", "agent:123", "agent:", "task:", "conversation:"] {
+        assert!(rooms.lines().any(|line| line.starts_with(room)), "4-18, 4-19 {room}");
+    }
+    let has_event =
+        |line: &&String| line.contains(&format!("\"event\":\"{}\"", line.split(' ').next().unwrap_or("")));
+    let mine = ["agent:", "task:", "conversation:", "system:"];
+    let said: Vec<_> = lines.iter().filter(|line| mine.iter().any(|kind| line.starts_with(kind))).collect();
+    assert!(!said.is_empty() && said.iter().all(has_event), "4-10 to 4-17: every event carries its name");
 }
 
 fn every_name_has_an_example(dialect: &str, checklist: &[(&str, Direction, &str)]) {

@@ -16,6 +16,7 @@
 //! | [`auth`] | credentials → actor |
 //! | [`api`] | the HTTP API for backends |
 //! | [`outbound`] | the one place that opens connections to the outside |
+//! | [`routes`] | documented HTTP routes of the dialects |
 //! | [`webhooks`] | telling other servers what happens here |
 //! | [`wallet`], [`chain`] | what can be configured about tokens; looking payments up |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
@@ -40,7 +41,7 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
-mod routes;
+pub mod routes;
 mod seed;
 mod session;
 mod shared;

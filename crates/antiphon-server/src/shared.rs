@@ -10,11 +10,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::{Notify, watch};
 
+use crate::api;
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
+use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
 
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     /// Milliseconds that a socket stays after its credential has expired.
     pub(crate) grace: u64,
     pub(crate) counters: Counters,
+    /// How much of any HTTP API somebody may use.
+    pub(crate) api: api::Settings,
+    /// Whether people may add themselves.
+    pub(crate) registration: Registration,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
@@ -74,6 +80,8 @@ impl Shared {
             events: Pace::new(limits.events_per_second, limits.events_burst),
             accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
             grace: config.auth.grace,
+            api: config.api.clone(),
+            registration: config.mission.registration,
             limits,
             counters: Counters::default(),
             demo,

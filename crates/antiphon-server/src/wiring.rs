@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::api::Api;
-use crate::auth::Doorkeeper;
+use crate::auth::{Doorkeeper, Own};
 use crate::chain::JsonRpcChain;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
@@ -101,6 +101,7 @@ struct Telling {
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
+    let is_kept = extras.store.is_none() && !config.store.ephemeral;
     let admin_port = admin::Port::bind(&config.admin)?;
     let Stores { store, webhooks: webhook_store, mut parts } = match extras.store {
         Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
@@ -174,7 +175,13 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
+    let auth = Doorkeeper::open(
+        app.clone(),
+        &config.auth,
+        Some(outbound),
+        own_tokens(&config, extras.demo, is_kept)?,
+    )
+    .await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
     let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
@@ -208,6 +215,18 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
     Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
+}
+
+/// Who signs this server's own tokens, where an API promises some. Their secret is kept beside the data, unless that is
+/// forgotten, too.
+fn own_tokens(config: &Config, demo: bool, is_kept: bool) -> anyhow::Result<Option<Own>> {
+    if !config.mounts("mission") {
+        return Ok(None);
+    }
+    let settings = &config.mission;
+    settings.check(demo)?;
+    let directory = is_kept.then_some(&*config.server.data);
+    Own::open(settings.secret.as_ref(), directory, settings.session, config.auth.refresh).map(Some)
 }
 
 /// A store behind its ports, and what it has to say about itself.

@@ -195,6 +195,12 @@ impl App {
             Command::ReadHistory { agent, person, after, limit } => {
                 self.read_history(caller, &agent, &person, after, limit).await
             }
+            Command::ReadConversation { conversation, after, limit } => {
+                self.read_conversation(caller, conversation, after, limit).await
+            }
+            Command::ReadConversations { after, limit } => {
+                self.read_conversations(caller, after, limit).await
+            }
             Command::ReadPersonas { limit } => self.read_personas(caller, limit).await,
             Command::Befriend { agent, person } => self.befriend(caller, &agent, &person).await,
             Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
@@ -230,8 +236,8 @@ impl App {
             Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
             Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
             Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
-            Command::Watch { topic } => self.watch(caller, &topic).await,
-            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
+            Command::Watch { topic, name } => self.watch(caller, &topic, name).await,
+            Command::Unwatch { topic, name } => Ok(self.unwatch(caller, &topic, name)),
         }
     }
 

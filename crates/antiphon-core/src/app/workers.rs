@@ -110,7 +110,12 @@ impl App {
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn watch(&self, caller: &Caller, topic: &Topic) -> Result<Outcome, Trouble> {
+    pub(super) async fn watch(
+        &self,
+        caller: &Caller,
+        topic: &Topic,
+        name: Arc<str>,
+    ) -> Result<Outcome, Trouble> {
         let store = &self.ports.store;
         // Not while an agent is being deleted, as for whoever watches one of their own.
         let _not_edited = self.editing.read().await;
@@ -135,14 +140,14 @@ impl App {
             _ => access::may(&caller.actor, Action::Listen, Place::of(topic))?,
         }
         self.seat(caller, topic)?;
-        Ok(Outcome::Done)
+        Ok(Outcome::Watched { name })
     }
 
-    pub(super) fn unwatch(&self, caller: &Caller, topic: &Topic) -> Outcome {
+    pub(super) fn unwatch(&self, caller: &Caller, topic: &Topic, name: Arc<str>) -> Outcome {
         if let Some(connection) = caller.connection {
             self.ports.audience.leave(connection, topic);
         }
-        Outcome::Done
+        Outcome::Watched { name }
     }
 
     /// `agent` is alive, as far as the leases are asked.
@@ -488,7 +493,7 @@ mod tests {
         let stage = Stage::new().await;
         stage.store.inner.put_agent(&Agent { name: "Mia".into(), ..agent("mia", "ada") }).await.unwrap();
         stage.ada(post_to("luna", "hola")).await.unwrap();
-        let watch = |topic: Topic| Command::Watch { topic };
+        let watch = |topic: Topic| Command::Watch { topic, name: "it".into() };
         let bob = stage.caller("bob", 4);
         let shop = stage.principal(Principal::Service("shop".into()), 5);
         let silent = Topic::Conversation(ConversationId::direct(&agent_id("mia"), &person("ada")));

@@ -296,6 +296,9 @@ pub trait Conversations: Send + Sync {
     /// The last `limit` messages, oldest first.
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault>;
 
+    /// The last message of each conversation whose id comes after `after`, in the order of ids (by bytes), at most `limit`.
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault>;
+
     /// How many messages there are.
     async fn count(&self, conversation: ConversationId) -> Result<u64, Fault>;
 

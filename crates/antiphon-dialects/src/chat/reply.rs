@@ -30,7 +30,7 @@ fn done(outcome: &Outcome, out: &mut Out) {
         Outcome::Posted { id, seq, duplicate, .. } => {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
-        Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
+        Outcome::Done | Outcome::History(_) | Outcome::Conversations(_) => out.ack(&Done { ok: true }),
         // No event of this API asks for these.
         Outcome::Personas(_)
         | Outcome::Befriended { .. }
@@ -46,7 +46,8 @@ fn done(outcome: &Outcome, out: &mut Out) {
         | Outcome::NoTask
         | Outcome::Tasks(_)
         | Outcome::Worker(_)
-        | Outcome::Workers(_) => out.ack(&Done { ok: true }),
+        | Outcome::Workers(_)
+        | Outcome::Watched { .. } => out.ack(&Done { ok: true }),
     }
 }
 

@@ -13,7 +13,7 @@ use antiphon_core::presence::Status;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::tasks::{NewTask, Priority, Step, Task, TaskUpdate};
 use antiphon_core::wallet::{Balance, Entry, Reason};
-use antiphon_core::workers::{AgentStatus, Cause};
+use antiphon_core::workers::{AgentStatus, Cause, Control};
 use serde_json::value::RawValue;
 
 /// When everything happens: 2026-01-01T00:00:00Z.
@@ -35,6 +35,7 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
         ("balance", Ok(Outcome::Balance(BALANCE))),
         ("ledger", Ok(Outcome::Ledger(vec![entry()]))),
+        ("watched", Ok(Outcome::Watched { name: "agent:luna".into() })),
     ];
     done.into_iter().chain(refusals().into_iter().map(|(name, refusal)| (name, Err(refusal)))).collect()
 }
@@ -175,7 +176,20 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
                 at: NOW,
             },
         ),
+        (
+            "task-returned",
+            Event::TaskUpdated {
+                task: Box::new(task().returned().expect("somebody has it")),
+                update: TaskUpdate::Returned(luna()),
+                at: NOW,
+            },
+        ),
         ("task-finished", Event::TaskFinished(Box::new(finished_task()))),
+        (
+            "task-failed",
+            Event::TaskFinished(Box::new(step(&task(), Step::Fail(luna(), "The source is gone.".into())))),
+        ),
+        ("task-cancelled", Event::TaskFinished(Box::new(step(&task(), Step::Cancel)))),
         (
             "agent-status-changed",
             Event::AgentStatusChanged(Box::new(StatusChange {
@@ -184,6 +198,28 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
                 new: AgentStatus::Offline,
                 cause: Cause::HeartbeatTimeout,
                 by: "operator".into(),
+                at: NOW,
+            })),
+        ),
+        (
+            "agent-paused",
+            Event::AgentStatusChanged(Box::new(StatusChange {
+                agent: luna(),
+                old: AgentStatus::Ready,
+                new: AgentStatus::Paused,
+                cause: Cause::Controlled(Control::Pause),
+                by: "person:ada".into(),
+                at: NOW,
+            })),
+        ),
+        (
+            "agent-busy",
+            Event::AgentStatusChanged(Box::new(StatusChange {
+                agent: luna(),
+                old: AgentStatus::Ready,
+                new: AgentStatus::Busy,
+                cause: Cause::Said,
+                by: "service:fleet".into(),
                 at: NOW,
             })),
         ),

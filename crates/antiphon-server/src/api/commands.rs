@@ -229,14 +229,14 @@ impl Done {
 impl From<Outcome> for OutcomeView {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Done => Self::Done,
+            Outcome::Done | Outcome::Watched { .. } => Self::Done,
             Outcome::Posted { id, conversation, seq, duplicate } => Self::Posted(Posted {
                 id: id.to_string(),
                 conversation: conversation.to_string(),
                 seq,
                 duplicate,
             }),
-            Outcome::History(messages) => {
+            Outcome::History(messages) | Outcome::Conversations(messages) => {
                 Self::History { messages: messages.into_iter().map(MessageView::from).collect() }
             }
             Outcome::Personas(agents) => {

@@ -55,11 +55,12 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+pub(crate) use self::caller::bearer;
+pub(crate) use self::pace::Paces;
 pub use self::settings::Settings;
 
 use self::caller::Client;
 use self::idempotency::Underway;
-use self::pace::Paces;
 use self::problem::Problem;
 use self::route::Route;
 use self::tail::queue::Tails;

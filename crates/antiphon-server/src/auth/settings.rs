@@ -10,7 +10,7 @@ use super::placeholders;
 use crate::config::Secret;
 
 /// Shortest secret that HS256 may be verified with, in bytes: as long as what it produces (RFC 7518, 3.2).
-const SHORTEST_SECRET: usize = 32;
+pub(super) const SHORTEST_SECRET: usize = 32;
 
 /// Who may come in, besides those with keys: sessions, wallets, and tokens of others.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -89,7 +89,7 @@ pub struct Issuer {
     pub plan: String,
     /// Dialects that its tokens open, by name; empty means all. Default: all.
     pub dialects: Vec<String>,
-    /// The claim that lists roles; dots lead into objects (`realm_access.roles`). Default: `roles`.
+    /// The claim that lists roles; dots lead into objects (`realm_access.roles`). Empty means that tokens give none. Default: `roles`.
     pub roles_claim: String,
 }
 
@@ -208,18 +208,7 @@ impl Issuer {
             "RS256 and ES256 need either `key_file` or `jwks`, and HS256 uses neither"
         );
         anyhow::ensure!(self.key_file.len() <= 2, "key_file names at most two files");
-        for secret in self.secrets() {
-            if !demo {
-                anyhow::ensure!(
-                    !placeholders::is_placeholder(secret.expose()),
-                    "the secret is a placeholder that everybody can read in some document"
-                );
-            }
-            anyhow::ensure!(
-                secret.expose().len() >= SHORTEST_SECRET,
-                "a secret for HS256 has at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` makes one"
-            );
-        }
+        self.secrets().try_for_each(|secret| check_secret(secret, demo))?;
         if let Some(address) = &self.jwks {
             let uri: http::Uri = address.parse().context("jwks is not an address")?;
             let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -235,6 +224,21 @@ impl Issuer {
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secret.iter().chain(&self.previous_secret)
     }
+}
+
+/// Looks for a secret that others can guess or read. `demo` lets those pass that the documents print.
+pub(crate) fn check_secret(secret: &Secret, demo: bool) -> anyhow::Result<()> {
+    if !demo {
+        anyhow::ensure!(
+            !placeholders::is_placeholder(secret.expose()),
+            "the secret is a placeholder that everybody can read in some document"
+        );
+    }
+    anyhow::ensure!(
+        secret.expose().len() >= SHORTEST_SECRET,
+        "a secret for HS256 has at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` makes one"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

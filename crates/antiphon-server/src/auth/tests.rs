@@ -66,7 +66,7 @@ impl House {
             store.put_person(&person).await.unwrap();
         }
         let app = App::new(ports(&store, &bus, &clock), app::Settings::default());
-        let door = Doorkeeper::with_passwords(app.clone(), &settings, None, cheap()).await.unwrap();
+        let door = Doorkeeper::with_passwords(app.clone(), &settings, None, None, cheap()).await.unwrap();
         Self { door, store, bus, clock }
     }
 
@@ -405,10 +405,10 @@ async fn t9_a_fault_lets_nobody_in() {
     let bob = Person { id: person("bob"), plan: "gone".into(), roles: Vec::new(), created_at: Timestamp(0) };
     store.put_person(&bob).await.unwrap();
     let app = App::new(ports(&store, &Arc::default(), &clock()), app::Settings::default());
-    let unplanned = Doorkeeper::with_passwords(app.clone(), &Settings::default(), None, cheap()).await;
+    let unplanned = Doorkeeper::with_passwords(app.clone(), &Settings::default(), None, None, cheap()).await;
     assert!(unplanned.is_err(), "a plan that the settings name has to exist");
     let settings = Settings { wallet_plan: "pro".into(), ..Settings::default() };
-    let door = Doorkeeper::with_passwords(app, &settings, None, cheap()).await.unwrap();
+    let door = Doorkeeper::with_passwords(app, &settings, None, None, cheap()).await.unwrap();
     let (_, secret) = door.issue_key(of_person("bob"), clock().now()).await.unwrap();
     let credential = Credential::Bearer(secret.expose_secret().into());
     assert_eq!(door.admit(&credential, "chat", clock().now()).await.unwrap_err(), Refusal::internal());

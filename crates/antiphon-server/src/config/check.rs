@@ -59,6 +59,10 @@ pub(super) fn problems_for_real(config: &Config) -> Vec<Wrong> {
         }
     }
     part(&mut found, "auth", config.auth.check(false));
+    // The secret may come from a variable that means another program, where nothing here needs one.
+    if config.mounts("mission") {
+        part(&mut found, "mission", config.mission.check(false));
+    }
     found
 }
 
@@ -79,6 +83,13 @@ fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
 fn part<T, E: std::fmt::Display>(found: &mut Vec<Wrong>, key: &str, answer: Result<T, E>) {
     if let Err(error) = answer {
         found.push(Wrong { at: vec![Step::Key(key.into())], text: format!("{error:#}") });
+    }
+}
+
+fn check_agents(agents: &Agents) -> Result<(), &'static str> {
+    match agents.heartbeat {
+        1_000..=86_400_000 => Ok(()),
+        _ => Err("heartbeat in [agents] lies between 1000 and 86400000 milliseconds"),
     }
 }
 
@@ -106,13 +117,6 @@ fn check_named_wallets(config: &Config, found: &mut Vec<Wrong>) {
 
 /// The dialect whose clients name a wallet and nothing else.
 const NAMES_WALLETS: &str = "companion";
-
-fn check_agents(agents: &Agents) -> Result<(), &'static str> {
-    match agents.heartbeat {
-        1_000..=86_400_000 => Ok(()),
-        _ => Err("heartbeat in [agents] lies between 1000 and 86400000 milliseconds"),
-    }
-}
 
 fn check_mount(mount: &Mount, others: &[Mount], mut wrong: impl FnMut(&str, String)) {
     let path = mount.path.trim_end_matches('/');
@@ -165,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn agents_have_a_second_to_a_day_for_a_sign_of_life() {
+        for (heartbeat, fits) in
+            [(0, false), (999, false), (1_000, true), (86_400_000, true), (86_400_001, false)]
+        {
+            let config =
+                Config { listeners: Config::documented(), agents: Agents { heartbeat }, ..Config::default() };
+            assert_eq!(config.check().is_ok(), fits, "{heartbeat}");
+        }
+    }
+
+    #[test]
     fn wallets_that_nobody_proves_stay_on_this_machine() {
         let problems_of = |address: &str, dialect: &str, worth, proxies: &[&str]| {
             let mut config = Config { listeners: Config::documented(), ..Config::default() };
@@ -183,17 +198,6 @@ mod tests {
         assert_eq!(problems_of("127.0.0.1:8000", "companion", Local, &["10.0.0.0/8"]), 1);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Refuse, &["10.0.0.0/8"]), 0);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Anybody, &[]), 0);
-    }
-
-    #[test]
-    fn agents_have_a_second_to_a_day_for_a_sign_of_life() {
-        for (heartbeat, fits) in
-            [(0, false), (999, false), (1_000, true), (86_400_000, true), (86_400_001, false)]
-        {
-            let config =
-                Config { listeners: Config::documented(), agents: Agents { heartbeat }, ..Config::default() };
-            assert_eq!(config.check().is_ok(), fits, "{heartbeat}");
-        }
     }
 
     #[test]

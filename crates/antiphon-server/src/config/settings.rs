@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
+use crate::routes::mission;
 use crate::{admin, api, auth, models, outbound, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
@@ -39,6 +40,8 @@ pub struct Config {
     pub agents: Agents,
     /// Tokens: how many one gets, when, and how payments on a chain become some.
     pub wallet: wallet::Settings,
+    /// People who log in to the mission API.
+    pub mission: mission::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
     /// How webhooks are delivered.
@@ -305,6 +308,14 @@ impl Config {
             routes: false,
             mounts: vec![Mount::new("/api/socketio", "chat")],
         }]
+    }
+
+    /// Whether any mount speaks the dialect of this name.
+    pub(crate) fn mounts(&self, dialect: &str) -> bool {
+        self.listeners
+            .iter()
+            .flat_map(|listener| &listener.mounts)
+            .any(|mount| mount.dialects.iter().any(|name| name == dialect))
     }
 
     /// Looks for settings that cannot work together; the error has a line for each.

@@ -8,6 +8,8 @@
 //! - A handler that panics is counted and answered 500.
 //! - The request carries a [`Client`].
 
+pub mod mission;
+
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use crate::transport::origin::{Origins, Verdict, allow_origin, allow_preflight};
 type Make = fn(Desk) -> Router;
 
 /// The dialects that document HTTP routes, by name.
-const ROUTERS: &[(&str, Make)] = &[];
+const ROUTERS: &[(&str, Make)] = &[("mission", mission::router)];
 
 /// Bytes of the largest body that is taken.
 const LARGEST_BODY: usize = 64 * 1024;

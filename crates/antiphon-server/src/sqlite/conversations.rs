@@ -58,6 +58,20 @@ impl Conversations for SqliteStore {
         .await
     }
 
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read("reading the ends of conversations", move |connection| {
+            // No id is as short as nothing.
+            let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes());
+            let mut statement = connection.prepare_cached(
+                "SELECT messages.id, conversation, seq, agent, person, author, text, at
+                 FROM conversations JOIN messages ON conversation = conversations.id AND seq = last_seq
+                 WHERE conversations.id > ?1 ORDER BY conversations.id LIMIT ?2",
+            )?;
+            statement.query_map(params![after, limit], message)?.collect()
+        })
+        .await
+    }
+
     async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
         self.read("counting the messages of a conversation", move |connection| {
             // Positions have no holes.

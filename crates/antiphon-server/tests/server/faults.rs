@@ -338,6 +338,9 @@ impl Conversations for Brittle {
     async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
         self.read()?.said_by(person).await
     }
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read()?.latest(after, limit).await
+    }
 }
 
 #[async_trait]

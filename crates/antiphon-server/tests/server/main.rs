@@ -11,6 +11,7 @@
 //! | [`script`] | how scripts are read and played |
 //! | [`chat`] | the chat API, as scripts |
 //! | [`companion`] | the companion API: its events as scripts, and its routes |
+//! | [`mission`] | the mission API: its events as scripts, and its routes |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -50,6 +51,7 @@ mod leaving;
 mod limits;
 mod logs;
 mod metrics;
+mod mission;
 mod origins;
 mod packets;
 mod polling;

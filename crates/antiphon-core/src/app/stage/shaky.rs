@@ -396,6 +396,10 @@ impl Conversations for Shaky<MemoryStore> {
         self.called()?;
         self.inner.history(id, after, limit).await
     }
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.called()?;
+        self.inner.latest(after, limit).await
+    }
     async fn recent(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.called()?;
         self.inner.recent(id, limit).await

@@ -101,6 +101,15 @@ impl Conversations for MemoryStore {
         Ok(messages[messages.len().saturating_sub(limit as usize)..].to_vec())
     }
 
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        let contents = self.contents();
+        let later = |message: &&Message| after.is_none_or(|after| message.conversation > after);
+        let mut latest: Vec<_> =
+            contents.conversations.values().filter_map(|messages| messages.last()).filter(later).collect();
+        latest.sort_unstable_by_key(|message| message.conversation);
+        Ok(latest.into_iter().take(limit as usize).cloned().collect())
+    }
+
     async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
         Ok(self.contents().conversations.get(&conversation).map_or(0, |messages| messages.len() as u64))
     }

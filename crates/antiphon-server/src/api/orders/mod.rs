@@ -30,8 +30,8 @@ use self::people::{Befriend, ReadBonds, ReadPersonas, ReadProfile, SetProfile, S
 use self::tokens::{ClaimReward, Deposit, Grant, OpenWallet, ReadBalance, ReadLedger, Withdraw};
 use self::work::{
     AssignTask, CancelTask, ClaimTask, CompleteTask, ControlAgent, CreateTask, EnlistAgent, FailTask,
-    Heartbeat, RaiseAlert, ReadTask, ReadTasks, ReadWorker, ReadWorkers, ReportProgress, SetAgentStatus,
-    StartTask, Unwatch, Watch,
+    Heartbeat, RaiseAlert, ReadConversation, ReadConversations, ReadTask, ReadTasks, ReadWorker, ReadWorkers,
+    ReportProgress, SetAgentStatus, StartTask, Unwatch, Watch,
 };
 use super::body::{cut, nearest, parse};
 use super::problem::Problem;
@@ -152,7 +152,7 @@ const fn known<T: Draft>(name: &'static str, example: fn() -> Value) -> Known {
 }
 
 /// Every command, in the order of the document.
-pub(super) const KNOWN: [Known; 46] = [
+pub(super) const KNOWN: [Known; 48] = [
     known::<PostMessage>(
         "PostMessage",
         || json!({"as": "user-123", "agent": "luna", "text": "Good morning!"}),
@@ -242,6 +242,11 @@ pub(super) const KNOWN: [Known; 46] = [
         "RaiseAlert",
         || json!({"message": "The disk is almost full.", "severity": "warning"}),
     ),
+    known::<ReadConversation>(
+        "ReadConversation",
+        || json!({"conversation": "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11", "after": 0, "limit": 50}),
+    ),
+    known::<ReadConversations>("ReadConversations", || json!({"limit": 50})),
     known::<Watch>("Watch", || json!({"topic": "dashboard"})),
     known::<Unwatch>("Unwatch", || json!({"topic": "dashboard"})),
 ];
@@ -264,6 +269,8 @@ pub(super) fn is_repeatable(command: &Command) -> bool {
         | Command::CreateAgent { .. }
         | Command::ChangeAgent { .. }
         | Command::DeleteAgent { .. }
+        | Command::ReadConversation { .. }
+        | Command::ReadConversations { .. }
         | Command::ReadHistory { .. }
         | Command::ReadPersonas { .. }
         | Command::Befriend { .. }

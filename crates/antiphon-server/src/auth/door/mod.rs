@@ -8,7 +8,7 @@ mod whose;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_core::actor::{Actor, ApiKey, Plan, Principal, SecretHash};
+use antiphon_core::actor::{Actor, ApiKey, Person, Plan, Principal, Proof, SecretHash};
 use antiphon_core::app::App;
 use antiphon_core::dialect::Credential;
 use antiphon_core::event::{Envelope, Event};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::keys::{self, Order};
+use super::own::Own;
 use super::passwords::Passwords;
 use super::rate::Rates;
 use super::revocation::{self, Known, Standing};
@@ -57,6 +58,7 @@ struct Door {
     app: Arc<App>,
     known: Arc<Known>,
     issuers: Issuers,
+    own: Option<Own>,
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
@@ -79,22 +81,27 @@ struct Admitted {
 impl Doorkeeper {
     /// A doorkeeper who knows all revocations of `app`'s store. Reads the key files of `settings`, which were checked. `fetch`
     /// gets the key sets of issuers that publish one.
-    pub async fn open(
+    ///
+    /// With `own`, this server's own tokens are believed, too.
+    pub(crate) async fn open(
         app: Arc<App>,
         settings: &Settings,
         fetch: Option<Arc<dyn Fetch>>,
+        own: Option<Own>,
     ) -> anyhow::Result<Self> {
-        Self::with_passwords(app, settings, fetch, Passwords::default()).await
+        Self::with_passwords(app, settings, fetch, own, Passwords::default()).await
     }
 
     pub(super) async fn with_passwords(
         app: Arc<App>,
         settings: &Settings,
         fetch: Option<Arc<dyn Fetch>>,
+        own: Option<Own>,
         passwords: Passwords,
     ) -> anyhow::Result<Self> {
         let store = app.ports().store.clone();
-        let issuers = Issuers::open(settings, fetch)?;
+        let believed = own.as_ref().map_or_else(Vec::new, |own| own.issuers(&settings.issuers));
+        let issuers = Issuers::open(settings.issuers.iter().chain(&believed), fetch)?;
         for plan in issuers.plans().chain([settings.wallet_plan.as_str()]) {
             anyhow::ensure!(
                 store.plan(plan).await?.is_some(),
@@ -113,6 +120,7 @@ impl Doorkeeper {
         Ok(Self(Arc::new(Door {
             known,
             issuers,
+            own,
             sessions: Sessions::new(store.clone(), passwords, settings),
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
@@ -246,6 +254,37 @@ impl Doorkeeper {
     pub async fn login(&self, name: &str, password: SecretString, now: Timestamp) -> Result<Opened, Refusal> {
         let opened = self.0.sessions.login(name, password, now).await;
         opened.map_err(|denied| denied.told("logging in"))
+    }
+
+    /// Who signs this server's own tokens, if anybody does.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.0.own.as_ref()
+    }
+
+    /// Who has this name and password. Five tries per name and minute, those to open a session among them.
+    pub(crate) async fn prove(&self, name: &str, password: SecretString) -> Result<PersonId, Refusal> {
+        let proven = self.0.sessions.prove(name, password).await;
+        proven.map_err(|denied| denied.told("comparing a password"))
+    }
+
+    /// Adds a person with a password of 8 to 1,024 bytes; whether there was nobody of that name before.
+    pub(crate) async fn register(&self, person: &Person, password: SecretString) -> Result<bool, Refusal> {
+        let registered = self.0.sessions.register(person, password).await;
+        registered.map_err(|denied| denied.told("adding a person"))
+    }
+
+    /// Ends what `actor` came with, if it is a session or a token with an id, until `until`, when it has expired anyway. An API
+    /// key does not end like that: whether there was something to end.
+    pub(crate) async fn end(&self, actor: &Actor, now: Timestamp, until: Timestamp) -> Result<bool, Refusal> {
+        let what = match &actor.proof {
+            Proof::Token { issuer, id: Some(id) } => {
+                Revoked::Token { issuer: issuer.to_string(), id: id.to_string() }
+            }
+            Proof::Session(name) => Revoked::Session(*name),
+            Proof::Token { id: None, .. } | Proof::Key(_) | Proof::None => return Ok(false),
+        };
+        self.0.enter(what, now, until).await.map_err(|denied| denied.told("logging out"))?;
+        Ok(true)
     }
 
     /// The next session for a refresh token, once. A token that comes again ends the whole login.
@@ -383,6 +422,10 @@ impl Door {
                 lasts(TOLD)
             }
         };
+        self.enter(what, now, until).await
+    }
+
+    async fn enter(&self, what: Revoked, now: Timestamp, until: Timestamp) -> Result<(), Denied> {
         // What was issued in this very millisecond is meant too.
         let at = Timestamp(now.0.saturating_add(1));
         self.app.revoke(Revocation { what, at, until }).await?;

@@ -44,6 +44,21 @@ impl Captures {
         }
     }
 
+    /// `text` with what was heard in place of each `<kind:NAME>`.
+    pub(super) fn fill(&self, text: &str) -> Result<String, String> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('<') {
+            let (placeholder, after) = after.split_once('>').ok_or("a > is missing")?;
+            let (_, name) = placeholder.split_once(':').ok_or("only what has a name can be said back")?;
+            let value = self.0.get(name).ok_or_else(|| format!("nothing was heard under {name}"))?;
+            filled += before;
+            filled += &value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            rest = after;
+        }
+        Ok(filled + rest)
+    }
+
     fn stands_for(&mut self, placeholder: &str, heard: &Value) -> Result<(), String> {
         let (kind, name) = match placeholder.split_once(':') {
             Some((kind, name)) => (kind, Some(name)),
@@ -53,6 +68,7 @@ impl Captures {
             "id" => heard.as_str().is_some_and(|text| Uuid::parse_str(text).is_ok()),
             "time" => heard.as_i64().is_some_and(is_recent),
             "moment" => heard.as_str().and_then(moment).is_some_and(is_recent),
+            "naive" => heard.as_str().is_some_and(is_recent_text),
             "number" => heard.is_number(),
             "text" => heard.as_str().is_some_and(|text| !text.is_empty()),
             _ => return Err(format!("there is no placeholder <{placeholder}>")),
@@ -83,6 +99,14 @@ fn moment(text: &str) -> Option<i64> {
     is_written_so.then(|| moment.as_millisecond())
 }
 
+/// A moment of now in UTC, without a zone and with six digits below the second.
+fn is_recent_text(text: &str) -> bool {
+    let is_whole = text.len() == "2026-11-20T10:00:00.123000".len() && text.as_bytes()[19] == b'.';
+    let moment =
+        text.parse::<jiff::civil::DateTime>().ok().and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    is_whole && moment.is_some_and(|at| is_recent(at.timestamp().as_millisecond()))
+}
+
 /// Milliseconds since the Unix epoch, within ten minutes.
 fn is_recent(milliseconds: i64) -> bool {
     let now =
@@ -111,6 +135,22 @@ mod tests {
             differs(json!("<moment>"), json!("2023-10-27T10:00:00.000Z")).contains("this is no <moment>")
         );
         assert!(differs(json!("<thing>"), json!(5)).contains("there is no placeholder <thing>"));
+    }
+
+    #[test]
+    fn what_was_heard_is_said_back() {
+        let mut captures = Captures::default();
+        let id = json!("00000000-0000-4000-8000-000000000001");
+        captures.compare(&json!("<id:task>"), &id).expect("an id");
+        assert_eq!(
+            captures.fill("/tasks/<id:task>/start").as_deref(),
+            Ok("/tasks/00000000-0000-4000-8000-000000000001/start")
+        );
+        assert!(captures.fill("<id:other>").is_err() && captures.fill("<id").is_err());
+        assert!(is_recent_text(&jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()));
+        for wrong in ["2001-01-01T00:00:00.000000", "now", "2026-11-20T10:00:00Z"] {
+            assert!(!is_recent_text(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use antiphon_core::agents::Agent;
 use antiphon_core::command::Command;
 use antiphon_core::ids::ConversationId;
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{Agents as _, Answer, Logins as _, Model, Prompt};
+use antiphon_core::ports::{Agents as _, Answer, Logins as _, Model, People as _, Prompt};
 use antiphon_core::refusal::Fault;
 use antiphon_server::config::Config;
 use antiphon_server::wiring::Extras;
@@ -19,6 +19,7 @@ use super::expect::Captures;
 use super::read::{Given, Script, Step};
 use crate::support::client::{Client, Event};
 use crate::support::engine::Transport;
+use crate::support::http::{Request, ask};
 use crate::support::people::{self, add_agent, add_person, add_plan, agent, person};
 use crate::support::server::{Server, operator};
 
@@ -36,6 +37,7 @@ pub(super) async fn play(
         manner,
         transport,
         ignored: &script.ignored,
+        keys: keys(script),
         clients: HashMap::new(),
         captures: Captures::default(),
     };
@@ -66,6 +68,12 @@ async fn prepare(manner: &Manner, script: &Script, line: &AtomicUsize) -> (Confi
                 let agent = Agent { visibility: "public".into(), ..people::agent_of(name, owner) };
                 store.put_agent(&agent).await.expect("an agent is stored");
             }
+            Given::Role { role, person: name } => {
+                let known = store.person(&person(name)).await.expect("people can be read");
+                let mut person = known.expect("a role is somebody's");
+                person.roles.push(role.clone());
+                store.put_person(&person).await.expect("a person is stored");
+            }
             Given::Wallet { address, owner } => {
                 store.link_wallet(address, &person(owner)).await.expect("a wallet is linked");
             }
@@ -78,6 +86,15 @@ async fn prepare(manner: &Manner, script: &Script, line: &AtomicUsize) -> (Confi
     }
     extras.store = Some(store);
     (config, extras)
+}
+
+/// The key of everybody who has one, by name.
+fn keys(script: &Script) -> HashMap<&str, &str> {
+    let key = |(_, given): &'_ (usize, Given)| match given {
+        Given::Person { name, key, .. } => Some((name.as_str(), key.as_str())),
+        _ => None,
+    };
+    script.given.iter().filter_map(key).collect()
 }
 
 /// Says a few pieces, and then that it cannot.
@@ -98,6 +115,8 @@ struct Stage<'a> {
     manner: &'a Manner,
     transport: Transport,
     ignored: &'a [String],
+    /// The key of everybody who has one, by name.
+    keys: HashMap<&'a str, &'a str>,
     clients: HashMap<String, Client>,
     captures: Captures,
 }
@@ -126,6 +145,21 @@ impl Stage<'_> {
                 let client = self.client(who)?;
                 let id = client.ask(event, args).await;
                 let heard = client.ack(id).await;
+                self.captures.compare(answer, &heard)
+            }
+            Step::Requests { who, method, path, body, status, answer } => {
+                let key = self.keys.get(who.as_str()).ok_or("they have no key")?;
+                let (path, body) = (self.captures.fill(path)?, self.captures.fill(body)?);
+                let request = Request::new(method, &path)
+                    .body(body)
+                    .header("Content-Type", "application/json")
+                    .header("Authorization", &format!("Bearer {key}"));
+                let response = ask(&self.server.door(), &request).await;
+                if response.status != *status {
+                    return Err(format!("answered {} {}", response.status, response.text()));
+                }
+                let Some(answer) = answer else { return Ok(()) };
+                let heard = serde_json::from_str(response.text()).map_err(|error| error.to_string())?;
                 self.captures.compare(answer, &heard)
             }
             Step::Hears { who, event, payload } => self.hears(who, event, payload).await,

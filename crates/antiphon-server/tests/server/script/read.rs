@@ -34,6 +34,11 @@ pub(crate) enum Given {
         owner: String,
         public: bool,
     },
+    /// What somebody is besides themselves.
+    Role {
+        role: String,
+        person: String,
+    },
     /// A wallet's address, and whose it is.
     Wallet {
         address: String,
@@ -74,6 +79,15 @@ pub(crate) enum Step {
         event: String,
         args: String,
         answer: Value,
+    },
+    /// Somebody asks over HTTP, with their key.
+    Requests {
+        who: String,
+        method: String,
+        path: String,
+        body: String,
+        status: u16,
+        answer: Option<Value>,
     },
     Hears {
         who: String,
@@ -225,6 +239,20 @@ fn read(script: &mut Script, number: usize, line: &str) -> Result<(), String> {
             let (args, answer) = arrow(rest)?;
             Step::Asks { who: who.into(), event: event.into(), args: args.into(), answer: json(answer)? }
         }
+        (who, "requests") => {
+            let (asked, told) = arrow(rest)?;
+            let (method, asked) = word(asked);
+            let (path, body) = word(asked);
+            let (status, answer) = word(told);
+            Step::Requests {
+                who: who.into(),
+                method: method.into(),
+                path: path.into(),
+                body: body.into(),
+                status: typed(status)?,
+                answer: if answer.is_empty() { None } else { Some(json(answer)?) },
+            }
+        }
         _ => return Err("this says nothing that is known".into()),
     };
     script.steps.push((number, step));
@@ -246,6 +274,7 @@ fn given(what: &str, rest: &str) -> Result<Given, String> {
         ("persona", [name, "of", owner]) => {
             Given::Agent { name: (*name).into(), owner: (*owner).into(), public: true }
         }
+        ("role", [role, "of", person]) => Given::Role { role: (*role).into(), person: (*person).into() },
         ("wallet", [address, "of", owner]) => {
             Given::Wallet { address: (*address).into(), owner: (*owner).into() }
         }
