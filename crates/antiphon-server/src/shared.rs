@@ -16,6 +16,7 @@ use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
+use crate::routes::companion;
 use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// Milliseconds that a socket stays after its credential has expired.
     pub(crate) grace: u64,
     pub(crate) counters: Counters,
+    /// What the routes of the companion API go by.
+    pub(crate) companion: companion::Terms,
     /// How much of any HTTP API somebody may use.
     pub(crate) api: api::Settings,
     /// Whether people may add themselves.
@@ -84,6 +87,7 @@ impl Shared {
             registration: config.mission.registration,
             limits,
             counters: Counters::default(),
+            companion: companion::Terms::of(config),
             demo,
             life: Life::default(),
             open: AtomicUsize::new(0),

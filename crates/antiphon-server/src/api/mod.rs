@@ -25,7 +25,7 @@ mod keys;
 mod login;
 mod moment;
 mod orders;
-mod pace;
+pub(crate) mod pace;
 mod page;
 mod people;
 mod perform;

@@ -629,7 +629,8 @@ async fn the_name_of_a_wallet_is_worth_what_the_configuration_says() {
 
 #[tokio::test]
 async fn a_guest_becomes_who_they_prove_to_be_and_a_person_stays_who_they_are() {
-    let house = House::with(Settings { unproven_wallets: UnprovenWallets::Refuse, ..Settings::default() }).await;
+    let house =
+        House::with(Settings { unproven_wallets: UnprovenWallets::Refuse, ..Settings::default() }).await;
     house.store.link_wallet("0xab", &person("ada")).await.unwrap();
     let guest = house.door.admit(&Credential::None, "companion", house.now()).await.unwrap();
     let (_, key) = house.key(of_person("ada")).await;
@@ -652,7 +653,8 @@ async fn a_guest_becomes_who_they_prove_to_be_and_a_person_stays_who_they_are() 
 
 #[tokio::test]
 async fn who_names_a_wallet_is_counted_like_anybody_who_connects() {
-    let house = House::with(Settings { unproven_wallets: UnprovenWallets::Local, ..Settings::default() }).await;
+    let house =
+        House::with(Settings { unproven_wallets: UnprovenWallets::Local, ..Settings::default() }).await;
     house.store.link_wallet("0xab", &person("ada")).await.unwrap();
     let guest = house.door.admit(&Credential::None, "companion", house.now()).await.unwrap();
     let wallet = Credential::Wallet("0xab".into());

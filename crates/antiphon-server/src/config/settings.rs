@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::routes::mission;
+use crate::routes::{companion, mission};
 use crate::{admin, api, auth, models, outbound, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
@@ -40,6 +40,8 @@ pub struct Config {
     pub agents: Agents,
     /// Tokens: how many one gets, when, and how payments on a chain become some.
     pub wallet: wallet::Settings,
+    /// The routes of the companion API.
+    pub companion: companion::Settings,
     /// People who log in to the mission API.
     pub mission: mission::Settings,
     /// Connections that the server opens itself.

@@ -8,6 +8,7 @@
 //! - A handler that panics is counted and answered 500.
 //! - The request carries a [`Client`].
 
+pub mod companion;
 pub mod mission;
 
 use std::net::IpAddr;
@@ -39,7 +40,7 @@ use crate::transport::origin::{Origins, Verdict, allow_origin, allow_preflight};
 type Make = fn(Desk) -> Router;
 
 /// The dialects that document HTTP routes, by name.
-const ROUTERS: &[(&str, Make)] = &[("mission", mission::router)];
+const ROUTERS: &[(&str, Make)] = &[("companion", companion::router), ("mission", mission::router)];
 
 /// Bytes of the largest body that is taken.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -338,6 +338,11 @@ impl Doorkeeper {
         opened.await.map_err(|denied: Denied| denied.told("signing a wallet in"))
     }
 
+    /// Whether the name of a wallet says who somebody is, as [`UnprovenWallets`](super::UnprovenWallets) has it.
+    pub fn believes_wallets(&self) -> bool {
+        self.0.names_suffice
+    }
+
     /// The person whose wallet has this address, which nobody has proved: for where that is not asked for. The first login of a
     /// new wallet adds them, if that is allowed.
     pub async fn welcome_wallet(&self, address: &str, now: Timestamp) -> Result<PersonId, Refusal> {

@@ -1,20 +1,36 @@
 //! The companion API over real sockets.
 //!
-//! Its events are `scripts/companion/*.script`.
+//! Its events are `scripts/companion/*.script`. Its routes:
+//!
+//! | module | states |
+//! |---|---|
+//! | [`people`] | logging in without a proof, choosing personas, what there is to know about oneself |
+//! | [`proof`] | logging in where wallets must be proven |
+//! | [`chat`] | talking to personas |
+//! | [`tokens`] | paying in, taking out, the daily reward |
+//! | [`app`], [`wallet`] | an app that calls the routes; wallets that sign |
+
+mod app;
+mod chat;
+mod people;
+mod proof;
+mod tokens;
+mod wallet;
 
 use antiphon_server::config::Config;
 
 use crate::script::{Manner, play_all, said_and_heard};
 use crate::support::engine::Transport;
-use crate::support::people;
+use crate::support::people as neighbours;
 
 const COMPANION: Manner = Manner { folder: "companion", config, welcome: None, question: ("join", r#""""#) };
 
 /// One core, the companion API at its documented path, wallets that are whose they say, and agents that say what they were told.
 fn config() -> Config {
-    let mut config = people::config();
+    let mut config = neighbours::config();
     let mount = &mut config.listeners[0].mounts[0];
     (mount.path, mount.dialects) = ("/socket.io".into(), vec!["companion".into()]);
+    mount.origins = vec!["*".into()];
     config.auth.unproven_wallets = antiphon_server::auth::UnprovenWallets::Local;
     config
 }
