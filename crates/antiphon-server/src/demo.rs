@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::auth::placeholders;
 use crate::config::{Config, Listener, Mount, Server, Store};
 use crate::wiring::Served;
 use crate::{admin, auth};
@@ -42,12 +43,35 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
         Places::Free => 3000,
     };
     let mut domain = vec![format!("localhost:{own}"), format!("127.0.0.1:{own}")];
+    if let Places::Documented(_) = places {
+        domain.extend(["localhost", "127.0.0.1"].map(|host| format!("{host}:{}", port(8000))));
+    }
     for host in ORIGINS.iter().filter_map(|origin| origin.strip_prefix("http://")) {
         if domain.iter().all(|known| known != host) {
             domain.push(host.to_owned());
         }
     }
-    let chat = Mount { origins: ORIGINS.map(str::to_owned).to_vec(), ..Mount::new("/api/socketio", "chat") };
+    let mount = |path: &str, dialects: &[&str], ping_timeout: u64| Mount {
+        dialects: dialects.iter().map(|name| (*name).to_owned()).collect(),
+        ping_timeout,
+        origins: ORIGINS.map(str::to_owned).to_vec(),
+        ..Mount::new(path, "")
+    };
+    let chat = mount("/api/socketio", &["chat"], 20_000);
+    let shared = vec![
+        // On the default path a token and no wallet is for the second; its Python clients come here.
+        mount("/socket.io", &["companion", "mission"], 20_000),
+        // What JavaScript clients make of the documented path, and what was served in truth.
+        mount("/ws", &["mission"], 30_000),
+        mount("/ws/socket.io", &["mission"], 30_000),
+    ];
+    let listener = |documented: u16, mounts| Listener {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(documented))),
+        tls: None,
+        api: true,
+        routes: true,
+        mounts,
+    };
     Config {
         server: Server {
             data: data.clone().unwrap_or_else(|| PathBuf::from("data/demo")),
@@ -55,15 +79,15 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
             drain: 0,
             ..Server::default()
         },
-        listeners: vec![Listener {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(3000))),
-            tls: None,
-            api: true,
-            routes: true,
-            mounts: vec![chat],
-        }],
+        listeners: vec![listener(3000, vec![chat]), listener(8000, shared)],
         store: Store::default(),
-        auth: auth::Settings { domain, chains: CHAINS.to_vec(), ..auth::Settings::default() },
+        auth: auth::Settings {
+            domain,
+            chains: CHAINS.to_vec(),
+            // The documents' clients name a wallet and prove nothing.
+            unproven_wallets: auth::UnprovenWallets::Local,
+            ..auth::Settings::default()
+        },
         admin: admin::Settings {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(9464))),
             ..admin::Settings::default()
@@ -79,11 +103,17 @@ pub fn banner(served: &[Served], admin: Option<SocketAddr>) -> String {
     );
     for mount in served {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {:<10} http://{}{}", mount.dialects.join("+"), mount.address, mount.path);
+        let _ = writeln!(text, "  {:<18} http://{}{}", mount.dialects.join("+"), mount.address, mount.path);
     }
     if let Some(admin) = admin {
-        let _ = writeln!(text, "  {:<10} http://{admin}/metrics", "metrics");
+        let _ = writeln!(text, "  {:<18} http://{admin}/metrics", "metrics");
     }
+    let _ = writeln!(
+        text,
+        "\n  chat               auth.token \"your-api-key\"\n  companion          join {:?}\n  mission            \
+         auth.token \"your-jwt-token\"\n  your back end      Authorization: Bearer your-service-key",
+        placeholders::WALLET
+    );
     if let Some(chat) = served.iter().find(|mount| mount.dialects.iter().any(|name| name == "chat")) {
         let _ = write!(
             text,
@@ -107,6 +137,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_demo_is_where_the_documents_say_and_stays_on_this_machine() {
+        let config = config(None, Places::Documented(0));
+        config.check().unwrap();
+        let mut places = Vec::new();
+        for listener in &config.listeners {
+            assert!(listener.address.ip().is_loopback());
+            for mount in &listener.mounts {
+                let timing = (mount.ping_interval, mount.ping_timeout);
+                places.push((listener.address.port(), &*mount.path, mount.dialects.join("+"), timing));
+            }
+        }
+        let place = |port, path, dialects: &str, ping_timeout| {
+            (port, path, dialects.to_owned(), (25_000, ping_timeout))
+        };
+        assert_eq!(
+            places,
+            [
+                place(3000, "/api/socketio", "chat", 20_000),
+                place(8000, "/socket.io", "companion+mission", 20_000),
+                place(8000, "/ws", "mission", 30_000),
+                place(8000, "/ws/socket.io", "mission", 30_000),
+            ]
+        );
+        let moved = super::config(None, Places::Documented(100));
+        assert_eq!(moved.listeners[1].address.port(), 8100);
+    }
+
+    #[test]
     fn wallets_sign_in_to_the_demo_wherever_it_is_and_to_pages_that_may_come_to_it() {
         let domain = |places| {
             let config = config(None, places);
@@ -118,7 +176,7 @@ mod tests {
         assert_eq!(documented.iter().filter(|host| *host == "localhost:3000").count(), 1);
         assert_eq!(
             domain(Places::Documented(100))[..3],
-            ["localhost:3100", "127.0.0.1:3100", "localhost:3000"]
+            ["localhost:3100", "127.0.0.1:3100", "localhost:8100"]
         );
         assert!(domain(Places::Free).contains(&"localhost:5173".to_owned()));
     }

@@ -1,13 +1,14 @@
 //! What exists before anybody comes: the documented plans, and in demo mode what the documents' snippets name.
 
-use antiphon_core::actor::{Holder, Person, Plan};
-use antiphon_core::agents::Agent;
-use antiphon_core::ids::{AgentId, PersonId, Timestamp};
+mod demo;
+
+use antiphon_core::actor::Plan;
 use antiphon_core::ports::Store;
-use anyhow::Context as _;
 
 use crate::auth::{keys, placeholders};
 use crate::config;
+
+pub(crate) use demo::demo;
 
 /// Creates the documented plans that do not exist yet, and those of the configuration.
 pub(crate) async fn plans(store: &dyn Store, config: &config::Config) -> anyhow::Result<()> {
@@ -44,61 +45,24 @@ pub(crate) async fn refuse_placeholders(store: &dyn Store) -> anyhow::Result<()>
              Choose another directory under [server] data, or start with --demo"
         );
     }
-    Ok(())
-}
-
-const PEOPLE: [(&str, &str, &str); 2] =
-    [("user-123", "enterprise", "your-api-key"), ("user-456", "pro", "your-api-key-456")];
-
-/// A backend: its name and its key.
-const SERVICE: (&str, &str) = ("demo", "your-service-key");
-
-/// Id, owner, name, kind, personality, tone.
-const AGENTS: [[&str; 6]; 5] = [
-    ["agent-123", "user-123", "Eliza", "companion", "attentive and calm", "kind"],
-    ["luna", "user-123", "Luna", "companion", "sweet and caring", "warm"],
-    ["aiko", "user-123", "Aiko", "companion", "proud, and kinder than she says", "teasing"],
-    ["mia", "user-123", "Mia", "companion", "playful and curious", "bright"],
-    ["agent-456", "user-456", "Ada", "assistant", "precise and patient", "plain"],
-];
-
-/// Creates the people, keys and agents that the documents' snippets name.
-pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()> {
-    for (id, plan, key) in PEOPLE {
-        let id = PersonId::parse(id).context("a person of the demo")?;
-        if store.person(&id).await?.is_none() {
-            let (id, plan) = (id.clone(), plan.to_owned());
-            store.put_person(&Person { id, plan, roles: Vec::new(), created_at: now }).await?;
-        }
-        store.put_key(&keys::record(key, Holder::Person(id), now)).await?;
-    }
-    let service = Holder::Service(SERVICE.0.to_owned());
-    store.put_key(&keys::record(SERVICE.1, service, now)).await?;
-    for [id, owner, name, kind, personality, tone] in AGENTS {
-        let id = AgentId::parse(id).context("an agent of the demo")?;
-        if store.agent(&id).await?.is_none() {
-            let agent = Agent {
-                id,
-                owner: PersonId::parse(owner).context("the owner of an agent of the demo")?,
-                name: name.to_owned(),
-                kind: kind.to_owned(),
-                personality: personality.to_owned(),
-                purpose: "to show what this server does".to_owned(),
-                tone: tone.to_owned(),
-                visibility: "private".to_owned(),
-                persona: None,
-                created_at: now,
-            };
-            store.put_agent(&agent).await?;
-        }
+    if let Some(person) = store.person_by_wallet(placeholders::WALLET).await? {
+        // Whoever had it linked to somebody of their own has not been in the demo.
+        anyhow::ensure!(
+            person.as_str() != demo::WALLET_OF,
+            "the data directory knows the documents' placeholder {:?} as the wallet of {person}; it was used in demo mode. \
+             Choose another directory under [server] data, or start with --demo",
+            placeholders::WALLET
+        );
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use antiphon_core::actor::Person;
+    use antiphon_core::ids::{PersonId, Timestamp};
     use antiphon_core::memory::MemoryStore;
-    use antiphon_core::ports::{Agents as _, Keys as _, People as _};
+    use antiphon_core::ports::{Keys as _, Logins as _, People as _};
 
     use super::*;
 
@@ -119,29 +83,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_demo_has_what_the_snippets_name_and_keeps_what_was_changed() {
-        let store = MemoryStore::new();
-        demo(&store, Timestamp(1)).await.unwrap();
-        let key = store.key(&keys::hash("your-api-key")).await.unwrap().unwrap();
-        let person = PersonId::parse("user-123").unwrap();
-        assert_eq!(key.holder, Holder::Person(person.clone()));
-        let service = store.key(&keys::hash("your-service-key")).await.unwrap().unwrap();
-        assert_eq!(service.holder, Holder::Service("demo".into()));
-        let id = AgentId::parse("agent-123").unwrap();
-        let mut agent = store.agent(&id).await.unwrap().unwrap();
-        assert_eq!(agent.owner, person);
-        agent.name = "Renamed".into();
-        store.put_agent(&agent).await.unwrap();
-        demo(&store, Timestamp(2)).await.unwrap();
-        assert_eq!(store.agent(&id).await.unwrap(), Some(agent));
-    }
-
-    #[tokio::test]
     async fn a_store_that_was_used_by_the_demo_is_refused_outside_it() {
         let store = MemoryStore::new();
         refuse_placeholders(&store).await.unwrap();
-        demo(&store, Timestamp(1)).await.unwrap();
+        demo(&store, 50, Timestamp(1)).await.unwrap();
         let error = refuse_placeholders(&store).await.unwrap_err().to_string();
         assert!(error.contains("your-api-key") && error.contains("--demo"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn each_placeholder_alone_is_refused_outside_the_demo() {
+        let person = |id: &str| Person {
+            id: PersonId::parse(id).unwrap(),
+            plan: "free".into(),
+            roles: Vec::new(),
+            created_at: Timestamp(0),
+        };
+        for key in placeholders::PLACEHOLDERS {
+            let store = MemoryStore::new();
+            let holder = antiphon_core::actor::Holder::Service("shop".into());
+            store.put_key(&keys::record(key, holder, Timestamp(0))).await.unwrap();
+            let error = refuse_placeholders(&store).await.unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let store = MemoryStore::new();
+        for id in ["ada", demo::WALLET_OF] {
+            store.put_person(&person(id)).await.unwrap();
+        }
+        store.link_wallet(placeholders::WALLET, &person("ada").id).await.unwrap();
+        refuse_placeholders(&store).await.expect("anybody may have linked it to somebody of their own");
+        store.link_wallet(placeholders::WALLET, &person(demo::WALLET_OF).id).await.unwrap();
+        let error = refuse_placeholders(&store).await.unwrap_err().to_string();
+        assert!(error.contains(placeholders::WALLET), "{error}");
     }
 }

@@ -110,7 +110,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
     seed::plans(&*store, &config).await?;
     if extras.demo {
-        seed::demo(&*store, clock.now()).await?;
+        seed::demo(&*store, config.wallet.welcome, clock.now()).await?;
     } else {
         seed::refuse_placeholders(&*store).await?;
     }

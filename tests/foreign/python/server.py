@@ -64,6 +64,7 @@ class Server:
         self._arguments = [BINARY, "serve", *serve, "--announce", "json"]
         self._process = None
         self._log = []
+        self._mounts = []
         self.url = None
         # What a backend shows to the HTTP API.
         self.service_key = None
@@ -101,7 +102,12 @@ class Server:
         assert line, "the server did not start:\n" + "".join(self._log)
         mounts = json.loads(line)["mounts"]
         self.url = "http://" + next(mount["address"] for mount in mounts if mount["dialect"] == "chat")
+        self._mounts = mounts
         return self
+
+    def at(self, dialect):
+        """Where the port is that serves this dialect, perhaps with others: `127.0.0.1:8000`."""
+        return next(mount["address"] for mount in self._mounts if dialect in mount["dialect"].split("+"))
 
     def stop(self):
         """Asks the process to end and returns its exit code."""

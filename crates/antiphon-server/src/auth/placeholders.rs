@@ -15,6 +15,9 @@ pub(crate) const PLACEHOLDERS: [&str; 11] = [
     "YOUR_SESSION_ID",
 ];
 
+/// The wallet that the documents print. Nobody has its key; the demo takes its name for a proof.
+pub(crate) const WALLET: &str = "0x1234567890123456789012345678901234567890";
+
 /// Beginnings of what people are meant to replace, in lower case and without punctuation.
 const BEGINNINGS: [&str; 9] = [
     "your",

@@ -632,6 +632,68 @@ async fn t4_a_wallet_signature_opens_one_session_and_no_second() {
     assert_eq!(house.door.wallet_message("0x12", house.now()).await.unwrap_err().code, Code::Invalid);
 }
 
+#[tokio::test]
+async fn the_name_of_a_wallet_is_worth_what_the_configuration_says() {
+    let wallet = Credential::Wallet("0xAB".into());
+    for (worth, is_enough) in
+        [(UnprovenWallets::Refuse, false), (UnprovenWallets::Local, true), (UnprovenWallets::Anybody, true)]
+    {
+        let house = House::with(Settings { unproven_wallets: worth, ..Settings::default() }).await;
+        house.store.link_wallet("0xab", &person("ada")).await.unwrap();
+        let admitted = house.door.admit(&wallet, "companion", house.now()).await;
+        match admitted {
+            Ok(actor) => {
+                assert!(is_enough);
+                assert_eq!((actor.person(), &*actor.plan.name), (Some(&person("ada")), "free"));
+                assert_eq!(actor.roles, ["admin".into()]);
+            }
+            Err(refusal) => assert_eq!((is_enough, refusal.code), (false, Code::BadCredential)),
+        }
+        let unknown = Credential::Wallet("0xcd".into());
+        let refused = house.door.admit(&unknown, "companion", house.now()).await.unwrap_err();
+        assert_eq!(refused.code, Code::BadCredential);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_becomes_who_they_prove_to_be_and_a_person_stays_who_they_are() {
+    let house =
+        House::with(Settings { unproven_wallets: UnprovenWallets::Refuse, ..Settings::default() }).await;
+    house.store.link_wallet("0xab", &person("ada")).await.unwrap();
+    let guest = house.door.admit(&Credential::None, "companion", house.now()).await.unwrap();
+    let (_, key) = house.key(of_person("ada")).await;
+    let identify = async |before: &Arc<Actor>, credential: &Credential| {
+        let now = house.now();
+        house.door.identify(before, credential, "companion", now).await.map_err(|refusal| refusal.code)
+    };
+    let wallet = |address: &str| Credential::Wallet(address.into());
+    assert_eq!(identify(&guest, &Credential::None).await.unwrap_err(), Code::Unauthenticated);
+    assert_eq!(identify(&guest, &wallet("0xab")).await.unwrap_err(), Code::BadCredential);
+    let ada = identify(&guest, &Credential::Bearer(key)).await.unwrap();
+    assert_eq!(ada.person(), Some(&person("ada")));
+    // The name of one's own wallet changes nothing, and somebody else's is refused.
+    assert!(Arc::ptr_eq(&ada, &identify(&ada, &wallet("0xAB")).await.unwrap()));
+    house.store.link_wallet("0xcd", &person("bob")).await.unwrap();
+    for other in ["0xcd", "0xef"] {
+        assert_eq!(identify(&ada, &wallet(other)).await.unwrap_err(), Code::Forbidden);
+    }
+}
+
+#[tokio::test]
+async fn who_names_a_wallet_is_counted_like_anybody_who_connects() {
+    let house =
+        House::with(Settings { unproven_wallets: UnprovenWallets::Local, ..Settings::default() }).await;
+    house.store.link_wallet("0xab", &person("ada")).await.unwrap();
+    let guest = house.door.admit(&Credential::None, "companion", house.now()).await.unwrap();
+    let wallet = Credential::Wallet("0xab".into());
+    let mut refused = 0;
+    for _ in 0..12 {
+        let identified = house.door.identify(&guest, &wallet, "companion", house.now()).await;
+        refused += u32::from(matches!(identified, Err(Refusal { code: Code::RateLimited { .. }, .. })));
+    }
+    assert_eq!(refused, 2, "her plan allows 10 connections a minute");
+}
+
 #[tokio::test(start_paused = true)]
 async fn t12_a_credential_of_any_length_and_content_is_refused_without_harm() {
     let house = House::new().await;

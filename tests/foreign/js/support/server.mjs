@@ -41,6 +41,7 @@ export class Server {
   #log = "";
   #output = "";
   #clients = [];
+  #mounts = [];
   /** What a backend shows to the HTTP API. */
   serviceKey;
 
@@ -141,6 +142,7 @@ ${more}
     this.url = `http://${chat.address}`;
     this.path = chat.path;
     this.admin = `http://${admin}`;
+    this.#mounts = mounts;
     return performance.now() - begun;
   }
 
@@ -170,12 +172,26 @@ ${more}
     return code;
   }
 
-  /** Opens a client of this server; `options` are those of `io()`. It is disconnected with the test. */
-  client(options) {
-    if (typeof options?.auth?.token === "string") secret(options.auth.token);
-    const client = io(this.url, { path: this.path, forceNew: true, ...options });
+  /** Where the port is that serves `dialect`, perhaps with others: `127.0.0.1:8000`. */
+  at(dialect) {
+    return this.#mounts.find((mount) => mount.dialect.split("+").includes(dialect)).address;
+  }
+
+  /** The same as `client`, on the port that serves `dialect`, at the documented default path unless `options` say another one. */
+  clientOf(dialect, options) {
+    return this.client({ path: "/socket.io", ...options }, `http://${this.at(dialect)}`);
+  }
+
+  /** Has a client that somebody else opened be disconnected with the test. */
+  adopt(client) {
     this.#clients.push(client);
     return client;
+  }
+
+  /** Opens a client of this server; `options` are those of `io()`. It is disconnected with the test. */
+  client(options, url = this.url) {
+    if (typeof options?.auth?.token === "string") secret(options.auth.token);
+    return this.adopt(io(url, { path: this.path, forceNew: true, ...options }));
   }
 
   /**
