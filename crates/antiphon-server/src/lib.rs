@@ -17,6 +17,7 @@
 //! | [`api`] | the HTTP API for backends |
 //! | [`outbound`] | the one place that opens connections to the outside |
 //! | [`webhooks`] | telling other servers what happens here |
+//! | [`proactive`] | messages that agents send by themselves |
 //! | [`wallet`], [`chain`] | what can be configured about tokens; looking payments up |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
@@ -40,6 +41,7 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
+pub mod proactive;
 mod seed;
 mod session;
 mod shared;

@@ -6,7 +6,7 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers` | which statements each noun needs |
+//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers`, `jobs` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
@@ -17,6 +17,7 @@ mod agents;
 mod conversations;
 mod directory;
 mod failure;
+mod jobs;
 mod keys;
 mod logins;
 mod people;

@@ -7,11 +7,12 @@ use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, Secre
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
+use antiphon_core::jobs::{Claimant, Claimed, Ending, Job, NewJob};
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
-    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
-    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Booked, Committed, Conversations, Jobs, Keys, Logins, NewMessage, OnBooked,
+    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
+    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -296,6 +297,24 @@ impl Conversations for Brittle {
     }
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
+    }
+}
+
+#[async_trait]
+impl Jobs for Brittle {
+    async fn claim_job(&self, job: &NewJob, claimant: &Claimant) -> Result<Claimed, Fault> {
+        self.write()?.claim_job(job, claimant).await
+    }
+    async fn settle_job(&self, id: u64, holder: &str, ending: &Ending, at: Timestamp) -> Result<bool, Fault> {
+        self.write()?.settle_job(id, holder, ending, at).await
+    }
+    async fn jobs(
+        &self,
+        person: Option<&PersonId>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Job>, Fault> {
+        self.read()?.jobs(person, before, limit).await
     }
 }
 
