@@ -9,6 +9,7 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`chain`] | payments that people report are looked up on a chain |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -36,6 +37,7 @@ mod admin;
 mod api;
 mod canaries;
 mod canary;
+mod chain;
 mod chat;
 mod claims;
 mod cli;
