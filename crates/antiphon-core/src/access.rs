@@ -21,7 +21,7 @@ use crate::topic::Topic;
 pub enum Action {
     /// Hear what is published.
     Listen,
-    /// Read what was said.
+    /// Read what was said, or what there is.
     Read,
     /// Say something as a person.
     Post,
@@ -33,7 +33,7 @@ pub enum Action {
     Speak,
     /// Add an agent.
     Create,
-    /// Change or remove an agent.
+    /// Change or remove an agent, or what a person says about themselves.
     Change,
     /// Tell a person something in the name of this server.
     Notify,
@@ -114,7 +114,7 @@ impl<'a> Place<'a> {
     /// A place that nobody owns, or the own topic of a person.
     pub fn of(topic: &'a Topic) -> Self {
         let owner = match topic {
-            Topic::Person(person) => Some(person),
+            Topic::Person(person) | Topic::Inbox(person) => Some(person),
             Topic::Everyone
             | Topic::Agent(_)
             | Topic::Conversation(_)
@@ -131,9 +131,11 @@ impl<'a> Place<'a> {
         Self { topic, owner: found.map(|agent| &agent.owner) }
     }
 
-    /// The topic of the conversation of `person` with an agent. There is one if the agent is theirs.
+    /// The topic of the conversation of `person` with an agent. There is one if the agent is theirs or public; it is the
+    /// person's, also where the agent is somebody else's.
     pub fn of_conversation(topic: &'a Topic, found: Option<&'a Agent>, person: &'a PersonId) -> Self {
-        Self { topic, owner: found.filter(|agent| agent.owner == *person).map(|_| person) }
+        let is_there = found.is_some_and(|agent| agent.owner == *person || agent.is_public());
+        Self { topic, owner: is_there.then_some(person) }
     }
 }
 
@@ -148,17 +150,17 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
     let standing = Standing::of(actor, place.owner);
     let is_allowed = match (place.topic, action) {
         (Topic::Nodes, _) => false,
-        (Topic::Everyone, Listen) => true,
+        (Topic::Everyone, Listen | Read) => true,
         (_, Relay) => matches!(standing, Backend { .. }),
-        (Topic::Person(_), Listen) => matches!(standing, Owner | Backend { .. }),
-        (Topic::Person(_), Appear) => standing == Owner,
+        (Topic::Person(_) | Topic::Inbox(_), Listen) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Appear | Type) => standing == Owner,
         (Topic::Person(_), Notify) => matches!(standing, Backend { .. }),
         (Topic::Agent(_), Listen | Create | Change) => matches!(standing, Owner | Backend { there: true }),
         (Topic::Conversation(_), Listen | Read | Post) => matches!(standing, Owner | Backend { there: true }),
         (Topic::Conversation(_), Type) => standing == Owner,
         (Topic::Conversation(_), Speak) => standing == Backend { there: true },
         (Topic::Named(_), Listen) => matches!(standing, Backend { .. }),
-        (Topic::Person(_), Read | Trade) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Read | Change | Trade) => matches!(standing, Owner | Backend { .. }),
         (Topic::Person(_), Credit) => matches!(standing, Backend { .. }),
 
         (Topic::Dashboard, Listen | Read | Order | Alert)
@@ -278,6 +280,7 @@ mod tests {
             tone: String::new(),
             visibility: "private".into(),
             created_at: Timestamp(0),
+            persona: None,
         }
     }
 
@@ -314,21 +317,23 @@ mod tests {
         let conversation = ConversationId::direct(&agent_of("ada").id, &person("ada"));
         let none: &[Action] = &[];
         type Row<'a> = (Topic, Option<&'a str>, &'a [Action], &'a [Action], &'a [Action]);
-        let table: [Row<'_>; 14] = [
+        let table: [Row<'_>; 16] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
-            (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
+            (Topic::Everyone, None, &[Listen, Read], &[Listen, Read, Relay], &[Listen, Read]),
             (
                 Topic::Person(person("ada")),
                 Some("ada"),
-                &[Listen, Appear, Read, Trade],
-                &[Listen, Notify, Relay, Read, Trade, Credit],
+                &[Listen, Appear, Type, Read, Change, Trade],
+                &[Listen, Notify, Relay, Read, Change, Trade, Credit],
                 none,
             ),
+            (Topic::Inbox(person("ada")), Some("ada"), &[Listen], &[Listen, Relay], none),
+            (Topic::Inbox(person("bob")), Some("bob"), none, &[Listen, Relay], none),
             (
                 Topic::Person(person("bob")),
                 Some("bob"),
                 none,
-                &[Listen, Notify, Relay, Read, Trade, Credit],
+                &[Listen, Notify, Relay, Read, Change, Trade, Credit],
                 none,
             ),
             (
@@ -403,8 +408,13 @@ mod tests {
             ("admin", [none; 4]),
             ("", [none; 4]),
         ];
-        let others =
-            [Topic::Everyone, Topic::Nodes, Topic::Named("place".into()), Topic::Person(person("bob"))];
+        let others = [
+            Topic::Everyone,
+            Topic::Nodes,
+            Topic::Named("place".into()),
+            Topic::Person(person("bob")),
+            Topic::Inbox(person("bob")),
+        ];
         for (role, expected) in table {
             let plain = actor(Principal::Person(person("ada")));
             let actor = Actor { roles: vec![role.into()], ..plain.clone() };
@@ -448,15 +458,26 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_there_for_the_owner_of_its_agent_alone() {
+    fn a_conversation_is_there_for_the_owner_of_its_agent_and_with_a_public_one_for_everybody() {
         let (luna, ada, bob) = (agent_of("ada"), person("ada"), person("bob"));
         let topic = Topic::Everyone;
         assert_eq!(Place::of_conversation(&topic, Some(&luna), &ada).owner, Some(&ada));
         assert_eq!(Place::of_conversation(&topic, Some(&luna), &bob).owner, None);
         assert_eq!(Place::of_conversation(&topic, None, &ada).owner, None);
+        let shared = Agent { visibility: "public".into(), ..luna.clone() };
+        assert_eq!(Place::of_conversation(&topic, Some(&shared), &bob).owner, Some(&bob));
+        assert_eq!(Place::of_conversation(&topic, Some(&shared), &ada).owner, Some(&ada));
+        assert_eq!(
+            Place::of_agent(&topic, Some(&shared)).owner,
+            Some(&ada),
+            "it is changed by its owner alone"
+        );
+        let known = Agent { visibility: "world".into(), ..luna.clone() };
+        assert_eq!(Place::of_conversation(&topic, Some(&known), &bob).owner, None);
         assert_eq!(Place::of_agent(&topic, Some(&luna)).owner, Some(&ada));
         assert_eq!(Place::of_agent(&topic, None).owner, None);
         assert_eq!(Place::of(&Topic::Person(bob.clone())).owner, Some(&bob));
+        assert_eq!(Place::of(&Topic::Inbox(bob.clone())).owner, Some(&bob));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tracing::{Instrument as _, Span};
 use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock, wallet};
 use crate::conversation::{Message, Party, tokens};
-use crate::event::{Chunk, Event, Reply};
+use crate::event::{Chunk, Envelope, Event, Reply};
 use crate::ids::{ConversationId, MessageId};
 use crate::ports::{Appended, Charge, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
@@ -244,7 +244,7 @@ impl Assistant {
     async fn answer(&self, job: Job) {
         let Job { question, ending, place, .. } = job;
         let reply = ending.reply.clone();
-        self.publish(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
+        self.tell(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
         let generated = self.generate(question, ending).await;
         Span::current().record("end", if generated.is_ok() { "finished" } else { "failed" });
         if let Err(fault) = generated {
@@ -359,13 +359,16 @@ impl Assistant {
             answer.push_str(&piece);
             let at = self.ports.clock.now();
             let chunk = Chunk { reply: reply.id, agent: reply.agent.clone(), index, text: piece, at };
-            self.publish(reply, Event::ReplyChunk(chunk));
+            // To one topic alone: there are many of them, and whoever reads the inbox waits for the whole.
+            self.ports.publish(Topic::Conversation(reply.conversation), Event::ReplyChunk(chunk));
             index += 1;
         }
     }
 
-    fn publish(&self, reply: &Reply, event: Event) {
-        self.ports.publish(Topic::Conversation(reply.conversation), event);
+    /// Tells whoever listens to the conversation, and whoever hears all that is answered to the person.
+    fn tell(&self, reply: &Reply, event: Event) {
+        let inbox = [Topic::Inbox(reply.person.clone())];
+        self.ports.bus.publish(Envelope::to_all(Topic::Conversation(reply.conversation), inbox, event));
     }
 }
 
@@ -490,8 +493,7 @@ impl Ending {
     fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
         self.told = true;
         self.assistant.finished.fetch_add(1, Relaxed);
-        self.assistant
-            .publish(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
+        self.assistant.tell(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
     }
 }
 
@@ -500,7 +502,7 @@ impl Drop for Ending {
         if !self.told {
             self.assistant.failed.fetch_add(1, Relaxed);
             let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
-            self.assistant.publish(&self.reply, Event::ReplyFailed(reply));
+            self.assistant.tell(&self.reply, Event::ReplyFailed(reply));
             if let Some(message) = self.paid {
                 lock(&self.assistant.owed).push_back(message);
                 self.assistant.owing.notify_one();

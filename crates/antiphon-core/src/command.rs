@@ -13,6 +13,7 @@ use crate::conversation::Message;
 use crate::event::Severity;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, TaskId};
 use crate::notices::Notice;
+use crate::people::{Bonded, Profile};
 use crate::ports::TaskFilter;
 use crate::presence::Status;
 use crate::refusal::Refusal;
@@ -71,6 +72,11 @@ pub enum Command {
         /// Typing or not.
         active: bool,
     },
+    /// Show or stop showing that one is typing, to nobody in particular: one's own other connections see it.
+    ShowTyping {
+        /// Typing or not.
+        active: bool,
+    },
     /// Listen to changes of `agent` itself.
     WatchAgent {
         /// Which one.
@@ -119,6 +125,35 @@ pub enum Command {
         after: u64,
         /// At most this many, 1 to 1,000.
         limit: u32,
+    },
+    /// Read which public agents there are, in the order of ids.
+    ReadPersonas {
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// From now on the person and `agent` belong together: an agent of their own or a public one.
+    Befriend {
+        /// With whom.
+        agent: AgentId,
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Read which agents the person belongs together with, since the longest first.
+    ReadBonds {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Read what the person says about themselves.
+    ReadProfile {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Replace what the person says about themselves.
+    SetProfile {
+        /// Who the payload says is asking.
+        person: Claim,
+        /// What they say from now on.
+        profile: Box<Profile>,
     },
     /// Tell `person` something. Backends and operators only.
     SendNotice {
@@ -318,6 +353,7 @@ impl Command {
             Self::PostMessage { .. } => "PostMessage",
             Self::Speak { .. } => "Speak",
             Self::SetTyping { .. } => "SetTyping",
+            Self::ShowTyping { .. } => "ShowTyping",
             Self::WatchAgent { .. } => "WatchAgent",
             Self::UnwatchAgent { .. } => "UnwatchAgent",
             Self::SetPresence { .. } => "SetPresence",
@@ -325,6 +361,11 @@ impl Command {
             Self::ChangeAgent { .. } => "ChangeAgent",
             Self::DeleteAgent { .. } => "DeleteAgent",
             Self::ReadHistory { .. } => "ReadHistory",
+            Self::ReadPersonas { .. } => "ReadPersonas",
+            Self::Befriend { .. } => "Befriend",
+            Self::ReadBonds { .. } => "ReadBonds",
+            Self::ReadProfile { .. } => "ReadProfile",
+            Self::SetProfile { .. } => "SetProfile",
             Self::SendNotice { .. } => "SendNotice",
             Self::Signal { .. } => "Signal",
             Self::OpenWallet { .. } => "OpenWallet",
@@ -371,6 +412,19 @@ pub enum Outcome {
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+    /// Public agents, in the order of ids.
+    Personas(Vec<Agent>),
+    /// The person and the agent belong together.
+    Befriended {
+        /// The agent.
+        agent: Box<Agent>,
+        /// Whether they did before.
+        repeated: bool,
+    },
+    /// Whom the person belongs together with, since the longest first.
+    Bonds(Vec<Bonded>),
+    /// What the person says about themselves.
+    Profile(Box<Profile>),
     /// The tokens have moved.
     Booked {
         /// How.

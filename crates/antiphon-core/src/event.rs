@@ -78,6 +78,15 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Somebody began or stopped typing, to nobody in particular.
+    PersonTyping {
+        /// Who.
+        person: PersonId,
+        /// Typing or not.
+        active: bool,
+        /// When.
+        at: Timestamp,
+    },
     /// An agent began to answer.
     ReplyStarted(Reply),
     /// A piece of the answer, as it arrives.
@@ -255,7 +264,7 @@ impl Event {
     /// What may happen to this event on its way to a slow connection.
     pub fn delivery(&self) -> Delivery {
         match self {
-            Self::TypingChanged { .. } => Delivery::Volatile,
+            Self::TypingChanged { .. } | Self::PersonTyping { .. } => Delivery::Volatile,
             Self::PresenceChanged { changed: false, .. } => Delivery::Volatile,
             Self::ReplyChunk(chunk) => Delivery::Piece(chunk.reply),
             _ => Delivery::Kept,

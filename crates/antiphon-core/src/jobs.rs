@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, MessageId, PersonId, Timestamp};
+use crate::people::Bonded;
 
 /// How long a job that is over is remembered, in milliseconds: 35 days.
 pub const JOBS_KEPT: i64 = 35 * 24 * 60 * 60 * 1_000;
@@ -131,6 +132,29 @@ pub enum Ending {
     Again(Timestamp),
 }
 
+/// Who is to write to a person unasked, if anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn<'a> {
+    /// The agent that they talked with last.
+    Of(&'a AgentId),
+    /// Nobody now: they are in the middle of a conversation, until then.
+    Busy(Timestamp),
+    /// Nobody: they have been away for too long, or talk with nobody.
+    Nobody,
+}
+
+/// Who is to write to the person of these bonds at `now`: to whoever said something within `active_within` milliseconds, and
+/// nothing within `quiet_for`.
+pub fn turn(bonds: &[Bonded], now: Timestamp, active_within: i64, quiet_for: i64) -> Turn<'_> {
+    let talked = bonds.iter().filter_map(|bonded| Some((bonded.active_at?, &bonded.bond.agent)));
+    let Some((last, agent)) = talked.max() else { return Turn::Nobody };
+    let ago = now.0.saturating_sub(last.0);
+    if ago < quiet_for {
+        return Turn::Busy(Timestamp(last.0.saturating_add(quiet_for)));
+    }
+    if ago <= active_within { Turn::Of(agent) } else { Turn::Nobody }
+}
+
 /// Whether `claimant` may do the job about the same as `new`; `known` is what the store knows of it, and `id` the number that it
 /// gets if that is nothing.
 pub fn claim(known: Option<Job>, new: &NewJob, claimant: &Claimant, id: u64) -> Claimed {
@@ -175,6 +199,8 @@ pub fn settle(job: &Job, holder: &str, ending: &Ending) -> Option<JobState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agents::Relation;
+    use crate::people::Bond;
 
     fn new(agent: &str) -> NewJob {
         NewJob {
@@ -214,6 +240,35 @@ mod tests {
             ..first.clone()
         };
         assert_eq!(second, expected, "and is what it was when it was first claimed");
+    }
+
+    #[test]
+    fn whoever_was_talked_with_last_writes_and_not_into_a_conversation() {
+        let bonded = |name: &str, active_at: Option<i64>| Bonded {
+            bond: Bond {
+                agent: AgentId::parse(name).unwrap(),
+                person: PersonId::parse("ada").unwrap(),
+                since: Timestamp(0),
+            },
+            relation: Relation::default(),
+            last: None,
+            active_at: active_at.map(Timestamp),
+        };
+        let (luna, mia) = (AgentId::parse("luna").unwrap(), AgentId::parse("mia").unwrap());
+        let table = [
+            (vec![], Turn::Nobody),
+            (vec![("luna", None)], Turn::Nobody),
+            (vec![("luna", Some(899))], Turn::Nobody),
+            (vec![("luna", Some(900))], Turn::Of(&luna)),
+            (vec![("luna", Some(980)), ("mia", Some(950)), ("aiko", None)], Turn::Of(&luna)),
+            (vec![("luna", Some(950)), ("mia", Some(951))], Turn::Of(&mia)),
+            (vec![("luna", Some(981)), ("mia", Some(900))], Turn::Busy(Timestamp(1_001))),
+            (vec![("luna", Some(2_000))], Turn::Busy(Timestamp(2_020))),
+        ];
+        for (bonds, expected) in table {
+            let bonds: Vec<_> = bonds.into_iter().map(|(name, at)| bonded(name, at)).collect();
+            assert_eq!(turn(&bonds, Timestamp(1_000), 100, 20), expected, "{bonds:?}");
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub mod work;
 
 pub use jobs::Jobs;
 pub use store::{
-    Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
-    RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
+    Agents, Appended, Begun, Bonds, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People,
+    Profiles, Quota, RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
 pub use wallets::{Booked, Chain, Charge, OnBooked, Verdict, Wallets};
 

@@ -201,6 +201,7 @@ fn connect(dialect: &dyn Dialect, block: &Block) -> (Vec<String>, Vec<String>) {
     };
     let found = match dialect.credential((!auth.is_empty()).then_some(auth)) {
         Ok(Credential::Bearer(secret)) => format!("bearer {secret}"),
+        Ok(Credential::Wallet(address)) => format!("wallet {address}"),
         Ok(Credential::None) => "no credential".into(),
         Err(refusal) => format!("CONNECT_ERROR {}", error_text(&dialect.refused(&refusal))),
     };
@@ -215,6 +216,9 @@ fn client(dialect: &dyn Dialect, block: &Block) -> (Vec<String>, Vec<String>) {
     let found = match dialect.inbound(event, &args, NOW, &mut out) {
         Inbound::Command(command) => format!("{command:?}"),
         Inbound::Answered => "answered".into(),
+        Inbound::Identify(Credential::Bearer(secret)) => format!("identify bearer {secret}"),
+        Inbound::Identify(Credential::Wallet(address)) => format!("identify wallet {address}"),
+        Inbound::Identify(Credential::None) => "identify no credential".into(),
         Inbound::Unknown => "unknown".into(),
         Inbound::Refused(refusal) => {
             dialect.reply(event, &Err(refusal), NOW, &mut out);

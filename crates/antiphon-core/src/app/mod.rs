@@ -9,6 +9,7 @@
 //! | `posting` | post, speak |
 //! | `agents` | watch, create, change, delete |
 //! | `wallet` | open, deposit, withdraw, claim, grant, read |
+//! | `people` | personas, bonds and profiles |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
 //! | `tasks` | create, assign, claim, report on, cancel and read tasks |
@@ -16,6 +17,7 @@
 
 mod agents;
 mod conversation;
+mod people;
 mod posting;
 mod presence;
 #[cfg(test)]
@@ -183,6 +185,7 @@ impl App {
             Command::SetTyping { agent, person, active } => {
                 self.set_typing(caller, &agent, &person, active).await
             }
+            Command::ShowTyping { active } => self.show_typing(caller, active),
             Command::WatchAgent { agent, person } => self.watch_agent(caller, &agent, &person).await,
             Command::UnwatchAgent { agent, person } => self.unwatch_agent(caller, agent, &person),
             Command::SetPresence { person, status } => self.set_presence(caller, &person, status).await,
@@ -192,6 +195,11 @@ impl App {
             Command::ReadHistory { agent, person, after, limit } => {
                 self.read_history(caller, &agent, &person, after, limit).await
             }
+            Command::ReadPersonas { limit } => self.read_personas(caller, limit).await,
+            Command::Befriend { agent, person } => self.befriend(caller, &agent, &person).await,
+            Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
+            Command::ReadProfile { person } => self.read_profile(caller, &person).await,
+            Command::SetProfile { person, profile } => self.set_profile(caller, &person, profile).await,
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
                 access::may(&caller.actor, Action::Relay, Place::of(&topic))?;

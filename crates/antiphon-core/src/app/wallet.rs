@@ -29,7 +29,7 @@ const DAY: i64 = 86_400_000;
 
 impl App {
     pub(super) async fn open_wallet(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         let tokens = self.settings.wallet.welcome;
         if tokens > 0 {
             self.book(self.entry(&person, tokens, Reason::Welcome, Some("welcome".into()))).await?;
@@ -44,7 +44,7 @@ impl App {
         name: &str,
         amount: u64,
     ) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         check_amount(amount)?;
         let name = reference(name)?;
         let topic = Topic::Person(person.clone());
@@ -62,7 +62,7 @@ impl App {
         amount: u64,
         once: Option<Once>,
     ) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         check_amount(amount)?;
         self.book_as_asked(self.entry(&person, amount, Reason::Withdrawal, key_of(once)?)).await
     }
@@ -83,7 +83,7 @@ impl App {
     /// What is given depends on days that are over, so that claims of one day, however many at once, all ask for the same; the
     /// store takes one of them.
     pub(super) async fn claim_reward(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         let settings = self.settings.wallet;
         if settings.reward == 0 {
             return Err(Refusal::not_found("There is no daily reward here.").into());
@@ -100,7 +100,7 @@ impl App {
     }
 
     pub(super) async fn read_balance(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Read, claim).await?;
+        let person = self.person_of(caller, Action::Read, claim).await?;
         Ok(Outcome::Balance(self.ports.store.balance(&person).await?))
     }
 
@@ -114,7 +114,7 @@ impl App {
         if !(1..=LONGEST_PAGE).contains(&limit) {
             return Err(Refusal::invalid("Between 1 and 1,000 entries can be read at once.").into());
         }
-        let person = self.wallet_of(caller, Action::Read, claim).await?;
+        let person = self.person_of(caller, Action::Read, claim).await?;
         Ok(Outcome::Ledger(self.ports.store.ledger(&person, after, limit).await?))
     }
 
@@ -139,20 +139,6 @@ impl App {
     }
 
     /// Whose wallet the caller means, if they may do this with it and the person exists.
-    async fn wallet_of(&self, caller: &Caller, action: Action, claim: &Claim) -> Result<PersonId, Trouble> {
-        let person = access::identity(&caller.actor, claim)?;
-        access::may(&caller.actor, action, Place::of(&Topic::Person(person.clone())))?;
-        self.check_person(person).await?;
-        Ok(person.clone())
-    }
-
-    async fn check_person(&self, person: &PersonId) -> Result<(), Trouble> {
-        match self.ports.store.person(person).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::not_found("Person not found").into()),
-        }
-    }
-
     fn entry(&self, person: &PersonId, tokens: u64, reason: Reason, key: Option<String>) -> NewEntry {
         NewEntry { person: person.clone(), tokens, reason, key, at: self.now() }
     }

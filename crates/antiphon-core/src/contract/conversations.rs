@@ -209,6 +209,7 @@ async fn what_was_said_outlives_the_agent(store: &dyn Store) {
         tone: String::new(),
         visibility: "private".into(),
         created_at: Timestamp(1),
+        persona: None,
     };
     store.put_agent(&luna).await.unwrap();
     let said = append(store, message("luna", "ada")).await.0;

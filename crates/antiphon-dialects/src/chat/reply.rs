@@ -32,9 +32,14 @@ fn done(outcome: &Outcome, out: &mut Out) {
         }
         Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
         // No event of this API asks for these.
-        Outcome::Booked { .. } | Outcome::Rewarded { .. } | Outcome::Balance(_) | Outcome::Ledger(_) => {
-            out.ack(&Done { ok: true });
-        }
+        Outcome::Personas(_)
+        | Outcome::Befriended { .. }
+        | Outcome::Bonds(_)
+        | Outcome::Profile(_)
+        | Outcome::Booked { .. }
+        | Outcome::Rewarded { .. }
+        | Outcome::Balance(_)
+        | Outcome::Ledger(_) => out.ack(&Done { ok: true }),
 
         // Nothing in this API asks for these.
         Outcome::Task { .. }

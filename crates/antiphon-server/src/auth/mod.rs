@@ -35,7 +35,7 @@ pub use door::{API, Doorkeeper};
 pub(crate) use secret::hex;
 pub use sessions::Opened;
 pub(crate) use sessions::login_of;
-pub use settings::{Algorithm, Issuer, People, Settings};
+pub use settings::{Algorithm, Issuer, People, Settings, UnprovenWallets};
 pub use token::Fetch;
 pub use wallet::Challenge;
 

@@ -29,6 +29,10 @@ pub struct Settings {
     pub chains: Vec<u64>,
     /// Whether a wallet that nobody linked to a person opens a new person: `create` or `known`. Default: `create`.
     pub wallets: People,
+    /// What it is worth when a client only names a wallet, as clients of `companion` do, without a signature or a token: `refuse`
+    /// is nothing; with `local` and `anybody` whoever names it is taken for its person, and with `local` every port where that
+    /// is asked must be on loopback. Default: `refuse`.
+    pub unproven_wallets: UnprovenWallets,
     /// The plan of people whom a wallet's first login adds. Default: `free`.
     pub wallet_plan: String,
     /// Somebody whose signed tokens (JWT) are believed. May be given several times.
@@ -45,6 +49,7 @@ impl Default for Settings {
             domain: Vec::new(),
             chains: vec![1],
             wallets: People::Create,
+            unproven_wallets: UnprovenWallets::Refuse,
             wallet_plan: "free".into(),
             issuers: Vec::new(),
         }
@@ -118,6 +123,19 @@ pub enum People {
     Create,
     /// Nobody is let in but people who are known.
     Known,
+}
+
+/// What it is worth when a client only names a wallet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnprovenWallets {
+    /// Nothing: a wallet is proved.
+    #[default]
+    Refuse,
+    /// Whoever names it is its person, on this machine.
+    Local,
+    /// Whoever names it is its person.
+    Anybody,
 }
 
 /// A signature algorithm of RFC 7518 that tokens may use.

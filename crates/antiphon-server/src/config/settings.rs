@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{admin, api, auth, models, outbound, telemetry, wallet, webhooks};
+use crate::{admin, api, auth, models, outbound, proactive, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub agents: Agents,
     /// Tokens: how many one gets, when, and how payments on a chain become some.
     pub wallet: wallet::Settings,
+    /// Messages that agents send by themselves to people who talk with them, at a time of the person's own day.
+    pub proactive: proactive::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
     /// How webhooks are delivered.

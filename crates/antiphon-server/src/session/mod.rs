@@ -10,6 +10,7 @@
 //! | [`socket`] | what is kept for one Socket.IO socket on it |
 //! | [`headcount`] | how many sockets speak for one person |
 //! | [`standing`] | how a socket stands with its credential: good, expired, renewed |
+//! | [`identify`] | how a connection says who it is after CONNECT |
 //! | [`dismissal`] | how a socket is sent away |
 //! | [`speaking`] | how much a client may say |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
@@ -20,6 +21,7 @@ mod connection;
 mod deadlines;
 mod dismissal;
 mod headcount;
+mod identify;
 mod intake;
 mod process;
 mod replying;

@@ -13,6 +13,7 @@ use antiphon_wire::socket::{Encoded, Event, Incoming};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::headcount::count_in;
 use super::replying::{Told, acknowledge, plain_refusal, reply, say};
 use super::standing::{REFRESH, unless_revoked};
 use super::{Closing, Connection, Dismissal, Socket};
@@ -20,7 +21,6 @@ use crate::cores::Core;
 use crate::mount::VoiceId;
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{Refused, SPANS, carry_out};
-use crate::transport::crowd::COME_BACK;
 use crate::transport::polling;
 
 impl Connection {
@@ -146,18 +146,6 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     }
 }
 
-/// Counts one socket for the person of `actor`, if it is one; whether it was counted.
-fn count_in(core: &Core, actor: &Actor) -> Result<bool, Refusal> {
-    let Some(person) = actor.person() else { return Ok(false) };
-    core.shared.people.enter(person).ok_or_else(|| {
-        core.shared.counters.crowded();
-        Refusal::new(
-            Code::RateLimited { retry_after: COME_BACK },
-            "You have too many connections; please close some and try again.",
-        )
-    })
-}
-
 /// Lets `actor` in. What is counted for them is given back when the socket parts.
 async fn seat(
     core: &Rc<Core>,
@@ -194,12 +182,7 @@ async fn seat(
         say(core, connection, voice, &out);
     }
     socket.stand(core);
-    let caller = socket.caller();
-    core.shared.app.connected(&caller).await;
-    if socket.is_gone(core) {
-        // It left, and was reported gone, while the core was still being told that it had come.
-        core.shared.app.disconnected(&caller).await;
-    }
+    socket.arrive(core).await;
 }
 
 async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
@@ -241,6 +224,8 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
             let caller = socket.caller();
             (carry_out(&core.shared.app, &caller, command).await, Told::InFull)
         }
+        // In a box, so that an ordinary event does not carry its size.
+        Inbound::Identify(credential) => (Box::pin(socket.identify(core, &credential)).await, Told::InFull),
         Inbound::Refused(refusal) => (Err(refusal), Told::InFull),
         Inbound::Unknown => {
             core.shared.counters.unknown();

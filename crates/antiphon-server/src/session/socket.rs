@@ -63,6 +63,16 @@ impl Socket {
         self.caller.borrow().actor.clone()
     }
 
+    /// Tells the core that it has come, or that its guest has become somebody.
+    pub(super) async fn arrive(&self, core: &Core) {
+        let caller = self.caller();
+        core.shared.app.connected(&caller).await;
+        if self.is_gone(core) {
+            // It left, and was reported gone, while the core was still being told that it had come.
+            core.shared.app.disconnected(&caller).await;
+        }
+    }
+
     /// Whether it has left, or was made to.
     pub(crate) fn is_gone(&self, core: &Core) -> bool {
         core.socket(self.id).is_none()

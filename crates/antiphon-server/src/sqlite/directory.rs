@@ -135,6 +135,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
         Migration::unapplied("V3__webhooks", include_str!("migrations/V3__webhooks.sql"))?,
         Migration::unapplied("V4__wallet", include_str!("migrations/V4__wallet.sql"))?,
         Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
+        Migration::unapplied("V6__people", include_str!("migrations/V6__people.sql"))?,
         Migration::unapplied("V7__jobs", include_str!("migrations/V7__jobs.sql"))?,
     ])
 }

@@ -131,7 +131,7 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
     match event {
         Event::MessagePosted(_) => &[Kind::MessagePosted],
         Event::RelationChanged { .. } => &[Kind::RelationChanged],
-        Event::TypingChanged { .. } => &[Kind::TypingChanged],
+        Event::TypingChanged { .. } | Event::PersonTyping { .. } => &[Kind::TypingChanged],
         Event::ReplyStarted(_) => &[Kind::ReplyStarted],
         Event::ReplyChunk(_) => &[Kind::ReplyChunk],
         Event::ReplyFinished { .. } => &[Kind::MessagePosted, Kind::ReplyFinished],
@@ -273,6 +273,11 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
         Event::TypingChanged { agent, person, who, active, at } => {
             let data = json!({ "agent": agent, "person": person, "who": party(*who), "active": active });
             Fact::new(Kind::TypingChanged, Some(person), Some(agent), *at, data)
+        }
+        Event::PersonTyping { person, active, at } => {
+            let data =
+                json!({ "agent": null, "person": person, "who": party(Party::Person), "active": active });
+            Fact::new(Kind::TypingChanged, Some(person), None, *at, data)
         }
         Event::ReplyStarted(reply) => answer(Kind::ReplyStarted, reply),
         Event::ReplyFailed(reply) => answer(Kind::ReplyFailed, reply),

@@ -10,6 +10,7 @@
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
 //! | [`chain`] | payments that people report are looked up on a chain |
+//! | [`proactive`] | what agents say by themselves: to whom, when, and once |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -52,6 +53,7 @@ mod metrics;
 mod origins;
 mod packets;
 mod polling;
+mod proactive;
 mod rates;
 mod stop;
 mod support;

@@ -14,10 +14,11 @@ use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use crate::jobs::{Claimant, Claimed, Ending, Job, NewJob};
 use crate::memory::{MemoryLeases, MemoryStore};
+use crate::people::{Bond, Bonded, Profile};
 use crate::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Jobs, Keys, Leases, Logins, NewMessage,
-    OnBooked, People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
-    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Jobs, Keys, Leases, Logins, NewMessage,
+    OnBooked, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
+    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
 use crate::tasks::{Step, Task};
@@ -115,6 +116,43 @@ impl People for Shaky<MemoryStore> {
     async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
         self.called()?;
         self.inner.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Profiles for Shaky<MemoryStore> {
+    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_profile(person, profile).await
+    }
+    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault> {
+        self.called()?;
+        self.inner.profile(person).await
+    }
+}
+
+#[async_trait]
+impl Bonds for Shaky<MemoryStore> {
+    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.put_bond(bond).await
+    }
+    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault> {
+        self.called()?;
+        self.inner.bond(person, agent).await
+    }
+    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault> {
+        self.called()?;
+        self.inner.bonds_of(person).await
+    }
+    async fn active_bonds(
+        &self,
+        since: Timestamp,
+        after: Option<(PersonId, AgentId)>,
+        limit: u32,
+    ) -> Result<Vec<Bonded>, Fault> {
+        self.called()?;
+        self.inner.active_bonds(since, after, limit).await
     }
 }
 
@@ -258,6 +296,10 @@ impl Agents for Shaky<MemoryStore> {
         self.called()?;
         self.dawdled(self.inner.agents_of(owner).await).await
     }
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        self.called()?;
+        self.inner.personas(after, limit).await
+    }
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
         self.called()?;
         self.inner.change_agent(id, change).await
@@ -358,6 +400,14 @@ impl Conversations for Shaky<MemoryStore> {
     async fn recent(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.called()?;
         self.inner.recent(id, limit).await
+    }
+    async fn count(&self, id: ConversationId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.count(id).await
+    }
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.said_by(person).await
     }
 }
 

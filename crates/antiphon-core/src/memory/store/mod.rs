@@ -4,11 +4,13 @@
 //! `committed` of a message is called under the lock, so that calls come in the order of `seq`. There is a file for each noun.
 
 mod agents;
+mod bonds;
 mod conversations;
 mod jobs;
 mod keys;
 mod logins;
 mod people;
+mod profiles;
 mod requests;
 mod revocations;
 mod tasks;
@@ -26,6 +28,7 @@ use crate::actor::{Person, Plan};
 use crate::agents::{Agent, Relation};
 use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
+use crate::people::{Bond, Profile};
 use crate::ports::{KEYS_KEPT, RequestKey, Upkeep};
 use crate::refusal::Fault;
 use crate::workers::Worker;
@@ -49,6 +52,7 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct Contents {
     people: BTreeMap<PersonId, Person>,
+    profiles: HashMap<PersonId, Profile>,
     plans: HashMap<String, Plan>,
     sent: HashMap<(PersonId, i32), u64>,
     keys: keys::KeyRing,
@@ -57,6 +61,7 @@ struct Contents {
     requests: HashMap<RequestKey, requests::Request>,
     agents: HashMap<AgentId, Agent>,
     relations: HashMap<(AgentId, PersonId), Relation>,
+    bonds: BTreeMap<(PersonId, AgentId), Bond>,
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,

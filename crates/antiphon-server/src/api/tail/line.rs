@@ -74,6 +74,9 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             let facts = json!({"agent": agent, "person": person, "who": side(*who), "active": active});
             ("TypingChanged", Some(*at), facts)
         }
+        Event::PersonTyping { person, active, at } => {
+            ("PersonTyping", Some(*at), json!({"person": person, "active": active}))
+        }
         Event::ReplyStarted(reply) => ("ReplyStarted", Some(reply.at), answer(reply)),
         Event::ReplyChunk(chunk) => {
             let facts = json!({

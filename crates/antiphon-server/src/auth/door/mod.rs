@@ -26,7 +26,7 @@ use super::rate::Rates;
 use super::revocation::{self, Known, Standing};
 use super::secret;
 use super::sessions::{Opened, Refreshed, Sessions};
-use super::settings::Settings;
+use super::settings::{Settings, UnprovenWallets};
 use super::token::{Fetch, Issuers};
 use super::wallet::{Challenge, Wallets};
 use super::{Denied, bad_credential};
@@ -63,6 +63,8 @@ struct Door {
     plans: moka::sync::Cache<String, Arc<Plan>>,
     guest: Arc<Actor>,
     backend: Arc<Plan>,
+    /// Whether the name of a wallet says who somebody is.
+    names_suffice: bool,
     rates: Rates<PersonId>,
 }
 
@@ -117,6 +119,7 @@ impl Doorkeeper {
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
             backend: Arc::new(plan("backend", None)),
+            names_suffice: settings.unproven_wallets != UnprovenWallets::Refuse,
             rates: Rates::default(),
             app,
         })))
@@ -148,13 +151,48 @@ impl Doorkeeper {
         dialect: &str,
         now: Timestamp,
     ) -> Result<Arc<Actor>, Refusal> {
-        let Credential::Bearer(credential) = credential else { return Ok(self.0.guest.clone()) };
+        let credential = match credential {
+            Credential::Bearer(credential) => credential,
+            Credential::Wallet(address) => {
+                let named = self.0.by_named_wallet(address).await;
+                return named.map_err(|denied| denied.told("looking a wallet up"));
+            }
+            Credential::None => return Ok(self.0.guest.clone()),
+        };
         let admitted = self.0.admitted(credential, now).await;
         let admitted = admitted.map_err(|denied| denied.told("looking a credential up"))?;
         if admitted.dialects.as_ref().is_some_and(|opens| opens.iter().all(|name| name != dialect)) {
             return Err(bad_credential(format!("This credential does not open {dialect}.")));
         }
         Ok(admitted.actor.clone())
+    }
+
+    /// Says who a connection is that is there already and brings `credential` now: a guest becomes who it says, counted as a
+    /// connection, and a person proves again that it is them.
+    ///
+    /// A person who names a wallet of their own stays who they are, however little its name alone is worth; somebody else's is
+    /// refused as forbidden. A credential that says nothing is refused as well.
+    pub async fn identify(
+        &self,
+        before: &Arc<Actor>,
+        credential: &Credential,
+        dialect: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Actor>, Refusal> {
+        match (&before.principal, credential) {
+            (_, Credential::None) => {
+                Err(Refusal::new(Code::Unauthenticated, "This says nothing about who you are."))
+            }
+            (Principal::Person(person), Credential::Wallet(address)) => {
+                let told = |fault: Fault| Denied::from(fault).told("looking a wallet up");
+                match self.0.store().person_by_wallet(address).await.map_err(told)? {
+                    Some(linked) if linked == *person => Ok(before.clone()),
+                    _ => Err(Refusal::new(Code::Forbidden, "This wallet is somebody else's.")),
+                }
+            }
+            (Principal::Guest, _) => self.admit(credential, dialect, now).await,
+            _ => self.authenticate(credential, dialect, now).await,
+        }
     }
 
     /// Says which backend or operator a bearer token of the HTTP API belongs to. A person's is forbidden there.
