@@ -484,6 +484,7 @@ impl Ending {
             conversation: message.conversation,
             agent: message.agent.clone(),
             person: message.person.clone(),
+            question: message.id,
             at: message.at,
         };
         let paid = question.paid.then_some(message.id);

@@ -171,7 +171,7 @@ pub enum Command {
         /// The value, as JSON that the core does not look into.
         value: Arc<RawValue>,
     },
-    /// Give somebody new their welcome present, once in their life.
+    /// Give somebody new their welcome present, once in their life. Each time the person is told how many tokens they have.
     OpenWallet {
         /// Who the payload says is asking.
         person: Claim,

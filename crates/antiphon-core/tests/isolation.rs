@@ -547,6 +547,7 @@ fn named_in(event: &Event) -> Option<&PersonId> {
         Event::PersonTyping { person, .. } => Some(person),
         Event::ReplyStarted(reply) | Event::ReplyFailed(reply) => Some(&reply.person),
         Event::BalanceChanged(entry) => Some(&entry.person),
+        Event::BalanceTold { person, .. } => Some(person),
         _ => None,
     }
 }

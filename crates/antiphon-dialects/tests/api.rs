@@ -78,7 +78,7 @@ fn every_refusal_of_every_client_event_has_an_ack() {
     }
 }
 
-/// The checklist of the documented API: item, direction, name.
+/// The checklists of the documented APIs: item, direction, name.
 const CHAT: [(&str, Direction, &str); 24] = [
     ("1-06", Direction::FromClient, "chat:join"),
     ("1-07", Direction::FromClient, "chat:leave"),
@@ -106,6 +106,15 @@ const CHAT: [(&str, Direction, &str); 24] = [
     ("1-04", Direction::Refusal, "Rate limit exceeded"),
 ];
 
+const COMPANION: [(&str, Direction, &str); 6] = [
+    ("0-04", Direction::FromClient, "join"),
+    ("0-05", Direction::FromClient, "typing"),
+    ("0-06", Direction::FromServer, "balance:update"),
+    ("0-10", Direction::FromServer, "notification"),
+    ("0-11", Direction::FromServer, "message:receive"),
+    ("0-12", Direction::FromServer, "typing"),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
     FromClient,
@@ -115,19 +124,41 @@ enum Direction {
 
 #[test]
 fn every_documented_name_of_the_chat_api_has_an_example() {
-    let reference = reference("chat");
+    every_name_has_an_example("chat", &CHAT);
+}
+
+#[test]
+fn every_documented_name_of_the_companion_api_has_an_example() {
+    every_name_has_an_example("companion", &COMPANION);
+}
+
+#[test]
+fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
+    let reference = reference("companion");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for kind in ["info", "success", "warning", "error"] {
+        let is_shown = lines
+            .iter()
+            .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
+        assert!(is_shown, "0-10, 0-13 {kind}");
+    }
+}
+
+fn every_name_has_an_example(dialect: &str, checklist: &[(&str, Direction, &str)]) {
+    let reference = reference(dialect);
     let from_client = client_events(&reference);
     let from_server = server_events(&reference);
     let refusals = connect_errors(&reference);
-    for (item, direction, name) in CHAT {
+    for (item, direction, name) in checklist {
         let has_example = match direction {
-            Direction::FromClient => from_client.contains(name),
-            Direction::FromServer => from_server.contains(name),
-            Direction::Refusal => refusals.contains(name),
+            Direction::FromClient => from_client.contains(*name),
+            Direction::FromServer => from_server.contains(*name),
+            Direction::Refusal => refusals.contains(*name),
         };
         assert!(has_example, "{item} {direction:?} {name}");
     }
-    let documented = |direction| CHAT.iter().filter(move |entry| entry.1 == direction).map(|entry| entry.2);
+    let documented =
+        |direction| checklist.iter().filter(move |entry| entry.1 == direction).map(|entry| entry.2);
     assert_eq!(from_client, documented(Direction::FromClient).map(str::to_owned).collect());
     assert_eq!(from_server, documented(Direction::FromServer).map(str::to_owned).collect());
 }

@@ -13,7 +13,7 @@ use crate::ids::{MessageId, PersonId, Timestamp};
 use crate::ports::{Booked, OnBooked, Verdict};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
-use crate::wallet::{Entry, MAX_BALANCE, NewEntry, Obstacle, Reason, check_amount, reference};
+use crate::wallet::{Balance, Entry, MAX_BALANCE, NewEntry, Obstacle, Reason, check_amount, reference};
 
 /// Most entries that one [`ReadLedger`](crate::command::Command::ReadLedger) returns.
 const LONGEST_PAGE: u32 = 1_000;
@@ -28,13 +28,24 @@ const AT_ONCE: u32 = 500;
 const DAY: i64 = 86_400_000;
 
 impl App {
+    /// Whoever opens a wallet hears once what is in it: with the present, or as it was.
     pub(super) async fn open_wallet(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
         let person = self.person_of(caller, Action::Trade, claim).await?;
         let tokens = self.settings.wallet.welcome;
         if tokens > 0 {
-            self.book(self.entry(&person, tokens, Reason::Welcome, Some("welcome".into()))).await?;
+            let welcome = self.entry(&person, tokens, Reason::Welcome, Some("welcome".into()));
+            let (Entry { balance: tokens, position, .. }, duplicate) = self.book(welcome).await?;
+            if !duplicate {
+                return Ok(Outcome::Balance(Balance { tokens, position }));
+            }
         }
-        Ok(Outcome::Balance(self.ports.store.balance(&person).await?))
+        let (ports, at) = (Arc::clone(&self.ports), self.now());
+        let whose = person.clone();
+        let told = Box::new(move |balance: &Balance| {
+            let topic = Topic::Person(whose.clone());
+            ports.publish(topic, Event::BalanceTold { person: whose, balance: *balance, at });
+        });
+        Ok(Outcome::Balance(self.ports.store.tell(&person, told).await?))
     }
 
     pub(super) async fn deposit(
@@ -228,7 +239,6 @@ mod tests {
     use crate::ports::{Logins, People, Wallets};
     use crate::refusal::Code;
     use crate::wallet;
-    use crate::wallet::Balance;
 
     fn grant(name: &str, amount: u64) -> Command {
         Command::Grant { person: person(name), amount, once: None }
@@ -292,13 +302,14 @@ mod tests {
             let opened = stage.ada(Command::OpenWallet { person: Claim::NONE }).await;
             assert_eq!(opened, Ok(Outcome::Balance(Balance { tokens: 50, position: 1 })));
         }
-        stage.hears(&["ada has 50 after +50 for welcome"]).await;
+        stage.hears(&["ada has 50 after +50 for welcome", "ada has 50", "ada has 50"]).await;
         stage.hears_nothing_more().await;
 
         let settings = wallet::Settings { welcome: 0, ..wallet::Settings::default() };
         let mut stage = Stage::with(Settings { wallet: settings, ..Settings::default() }).await;
         let opened = stage.ada(Command::OpenWallet { person: Claim::NONE }).await;
         assert_eq!(opened, Ok(Outcome::Balance(Balance::default())));
+        stage.hears(&["ada has 0"]).await;
         stage.hears_nothing_more().await;
     }
 

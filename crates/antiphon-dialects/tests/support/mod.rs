@@ -5,7 +5,7 @@ pub(crate) mod samples;
 
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
-use antiphon_dialects::chat;
+use antiphon_dialects::{chat, companion};
 
 /// The reference of one dialect.
 pub(crate) struct Reference {
@@ -19,9 +19,16 @@ pub(crate) struct Reference {
 
 /// One entry for every registered dialect.
 pub(crate) fn references() -> Vec<Reference> {
-    vec![Reference {
-        dialect: "chat",
-        text: include_str!("../../src/chat/API.md"),
-        topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),
-    }]
+    vec![
+        Reference {
+            dialect: "chat",
+            text: include_str!("../../src/chat/API.md"),
+            topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),
+        },
+        Reference {
+            dialect: "companion",
+            text: include_str!("../../src/companion/API.md"),
+            topic: |name| companion::rooms::Room::parse(name).map(|room| room.topic()),
+        },
+    ]
 }

@@ -598,7 +598,7 @@ async fn t4_a_wallet_signature_opens_one_session_and_no_second() {
 
     let opened = house.door.wallet_login(&message, &signature, Some(address), house.now()).await.unwrap();
     let actor = house.admit(opened.token.expose_secret(), "chat").await.unwrap();
-    assert_eq!(actor.person().unwrap().as_str(), format!("wallet:{address}"));
+    assert_eq!(house.store.person_by_wallet(address).await.unwrap().as_ref(), actor.person());
     let second = house.door.wallet_login(&message, &signature, Some(address), house.now()).await;
     assert_eq!(second.unwrap_err().code, Code::BadCredential);
     assert_eq!(house.door.wallet_message("0x12", house.now()).await.unwrap_err().code, Code::Invalid);

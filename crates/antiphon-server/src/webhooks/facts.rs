@@ -146,6 +146,8 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
         // Of use to nodes alone, and it names secrets by their hashes.
         Event::Revoked(_) => &[],
         Event::BalanceChanged(_) => &[Kind::BalanceChanged],
+        // It is no news.
+        Event::BalanceTold { .. } => &[],
 
         Event::TaskCreated(_) => &[Kind::TaskCreated],
         Event::TaskAssigned(_) => &[Kind::TaskAssigned],
@@ -308,7 +310,7 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
                 json!({ "name": signal.name, "value": value, "topic": topics::write(&envelope.topic) });
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
-        Event::Revoked(_) => return Vec::new(),
+        Event::Revoked(_) | Event::BalanceTold { .. } => return Vec::new(),
         Event::BalanceChanged(entry) => {
             let data = json!({
                 "person": entry.person, "position": entry.position, "amount": entry.amount,

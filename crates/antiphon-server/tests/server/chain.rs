@@ -217,7 +217,9 @@ fn with(object: &Value, name: &str, value: Option<Value>) -> Says {
 #[tokio::test]
 async fn whatever_a_node_says_is_a_verdict_or_a_fault_in_words() {
     let node = node().await;
-    let chain = chain(&Settings { timeout: 100, ..settings(&node) });
+    let patient = chain(&Settings { timeout: 60_000, ..settings(&node) });
+    // A busy machine may take as long for an answer that comes.
+    let hurried = chain(&Settings { timeout: 100, ..settings(&node) });
     let elsewhere = self::node().await;
     let location: &'static str = Box::leak(format!("Location: {}\r\n", elsewhere.url()).into_boxed_str());
     let text = |text: &str| Some(Value::from(text));
@@ -272,13 +274,14 @@ async fn whatever_a_node_says_is_a_verdict_or_a_fault_in_words() {
         (HEAD, Says::Reply(500, "", "{}".into()), Err("the answer was 500")),
         (HEAD, Says::Reply(429, "Retry-After: 1\r\n", "{}".into()), Err("the answer was 429")),
         (HEAD, Says::Reply(307, location, String::new()), Err("the answer was 307")),
-        (HEAD, Says::Nothing, Err("longer than 100 ms")),
+        (TRANSACTION, Says::Nothing, Err("longer than 100 ms")),
     ];
     for (method, says, expected) in table {
         node.says(TRANSACTION, Says::Result(sent.clone()));
         node.says(RECEIPT, Says::Result(held.clone()));
         node.says(HEAD, Says::Result(json!("0x10")));
         node.says(method, says.clone());
+        let chain = if matches!(says, Says::Nothing) { &hurried } else { &patient };
         let verdict = chain.verify(&hash(), 50, &[BOBS.replace("b0b", "c0c"), ADAS.into()]).await;
         let shown: String = format!("{method} {says:?}").chars().take(200).collect();
         match (verdict, expected) {

@@ -12,8 +12,8 @@ use antiphon_core::memory::{ManualClock, MemoryStore};
 use antiphon_core::people::{Bond, Bonded, Profile};
 use antiphon_core::ports::{
     Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Jobs, Keys, Logins, NewMessage,
-    OnBooked, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
-    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
+    Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -215,6 +215,9 @@ impl Agents for Brittle {
     async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault> {
         self.read()?.agents_of(owner).await
     }
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        self.read()?.personas(after, limit).await
+    }
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
         self.write()?.change_agent(id, change).await
     }
@@ -224,8 +227,36 @@ impl Agents for Brittle {
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
         self.read()?.relation(agent, person).await
     }
-    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
-        self.read()?.personas(after, limit).await
+}
+
+#[async_trait]
+impl Profiles for Brittle {
+    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault> {
+        self.write()?.put_profile(person, profile).await
+    }
+    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault> {
+        self.read()?.profile(person).await
+    }
+}
+
+#[async_trait]
+impl Bonds for Brittle {
+    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault> {
+        self.write()?.put_bond(bond).await
+    }
+    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault> {
+        self.read()?.bond(person, agent).await
+    }
+    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault> {
+        self.read()?.bonds_of(person).await
+    }
+    async fn active_bonds(
+        &self,
+        since: Timestamp,
+        after: Option<(PersonId, AgentId)>,
+        limit: u32,
+    ) -> Result<Vec<Bonded>, Fault> {
+        self.read()?.active_bonds(since, after, limit).await
     }
 }
 
@@ -312,37 +343,6 @@ impl Conversations for Brittle {
 }
 
 #[async_trait]
-impl Profiles for Brittle {
-    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault> {
-        self.write()?.put_profile(person, profile).await
-    }
-    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault> {
-        self.read()?.profile(person).await
-    }
-}
-
-#[async_trait]
-impl Bonds for Brittle {
-    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault> {
-        self.write()?.put_bond(bond).await
-    }
-    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault> {
-        self.read()?.bond(person, agent).await
-    }
-    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault> {
-        self.read()?.bonds_of(person).await
-    }
-    async fn active_bonds(
-        &self,
-        since: Timestamp,
-        after: Option<(PersonId, AgentId)>,
-        limit: u32,
-    ) -> Result<Vec<Bonded>, Fault> {
-        self.read()?.active_bonds(since, after, limit).await
-    }
-}
-
-#[async_trait]
 impl Jobs for Brittle {
     async fn claim_job(&self, job: &NewJob, claimant: &Claimant) -> Result<Claimed, Fault> {
         self.write()?.claim_job(job, claimant).await
@@ -376,11 +376,17 @@ impl Wallets for Brittle {
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         self.read()?.open_charges(limit).await
     }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.write()?.tell(person, told).await
+    }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.read()?.balance(person).await
     }
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.read()?.ledger(person, after, limit).await
+    }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.spent(person).await
     }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.read()?.active_days(person, first, days).await

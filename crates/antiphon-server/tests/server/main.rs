@@ -8,9 +8,11 @@
 //! | [`upgrade`] | the change from polling to WebSocket |
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
+//! | [`script`] | how scripts are read and played |
 //! | [`chat`] | the chat API, as scripts |
 //! | [`chain`] | payments that people report are looked up on a chain |
 //! | [`proactive`] | what agents say by themselves: to whom, when, and once |
+//! | [`companion`] | the companion API: its events as scripts, and its routes |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -42,6 +44,7 @@ mod chain;
 mod chat;
 mod claims;
 mod cli;
+mod companion;
 mod credentials;
 mod faults;
 mod handshake;
@@ -55,6 +58,7 @@ mod packets;
 mod polling;
 mod proactive;
 mod rates;
+mod script;
 mod stop;
 mod support;
 mod tls;

@@ -12,7 +12,8 @@ use antiphon_core::jobs::{Claimant, Claimed, JobState, NewJob, Occasion};
 use antiphon_core::memory::{ManualClock, MemoryStore};
 use antiphon_core::people::{Bond, Profile};
 use antiphon_core::ports::{Agents as _, Jobs as _, Profiles as _, Store};
-use antiphon_server::config::Config;
+use antiphon_server::auth::UnprovenWallets;
+use antiphon_server::config::{Config, Mount};
 use antiphon_server::proactive::{Came, Order, Report};
 use antiphon_server::wiring::Extras;
 use serde_json::json;
@@ -26,6 +27,9 @@ const MINUTE: i64 = 60_000;
 
 /// Seven in the morning of 1 March 2026 in Jakarta.
 const SEVEN: Timestamp = Timestamp(1_772_323_200_000);
+
+/// Ada's wallet.
+const WALLET: &str = "0xabcdef7890123456789012345678901234567890";
 
 /// A moment so many minutes after seven.
 fn after_seven(minutes: i64) -> Timestamp {
@@ -246,6 +250,64 @@ async fn after_a_restart_nothing_is_said_again() {
         assert_eq!(said(&*server.app().ports().store, "luna", "ada").await.len(), 3);
         server.stop().await;
     }
+}
+
+/// Ada's phone, which speaks the companion API and has joined with her wallet.
+async fn phone(server: &Server) -> Client {
+    let mut door = server.door();
+    door.path = "/socket.io".into();
+    let mut phone = Client::connect(&door, Transport::Websocket, "").await;
+    let id = phone.ask("join", &json!(WALLET).to_string()).await;
+    assert_eq!(phone.ack(id).await, json!({"ok": true}));
+    phone
+}
+
+#[tokio::test]
+async fn a_phone_hears_the_greeting_as_the_companion_api_says_it_and_not_again_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = night();
+    let companion = async || {
+        let mut config = enabled();
+        config.server.data = directory.path().to_owned();
+        config.listeners[0].mounts.push(Mount::new("/socket.io", "companion"));
+        config.auth.unproven_wallets = UnprovenWallets::Local;
+        start(config, None, &clock).await
+    };
+    let server = companion().await;
+    let store = server.app().ports().store.clone();
+    bonded(&*store).await;
+    store.link_wallet(WALLET, &person("ada")).await.expect("a wallet is linked");
+    let mut first = phone(&server).await;
+    let mut second = phone(&server).await;
+    let mut chat = ada(&server, Transport::Websocket).await;
+    talk(&mut chat, "luna").await;
+    for phone in [&mut first, &mut second] {
+        assert_eq!(phone.event_named("message:receive").await["content"], "hello", "an answer");
+    }
+    clock.set(SEVEN);
+    server.proactive().nudge();
+    let expected = greeting(&mut chat).await;
+    let spoken = said(&*store, "luna", "ada").await.pop().expect("it is stored");
+    for phone in [&mut first, &mut second] {
+        let heard = phone.event_named("message:receive").await;
+        let payload = json!({
+            "id": spoken.id, "content": expected.1, "sender": "ai", "persona_id": "luna",
+            "timestamp": "2026-03-01T00:00:00.000Z",
+        });
+        assert_eq!(heard, payload);
+    }
+    drop((first, second, chat, store));
+    server.stop().await;
+
+    clock.set(after_seven(5));
+    let server = companion().await;
+    let mut phone = phone(&server).await;
+    assert_eq!(results(&look(&server).await), [("morning", &Came::Before)]);
+    // Whatever was said to her before this answer has come before it.
+    let id = phone.ask("join", &json!(WALLET).to_string()).await;
+    phone.ack(id).await;
+    assert!(phone.events().iter().all(|(name, _)| name != "message:receive"));
+    server.stop().await;
 }
 
 #[tokio::test]

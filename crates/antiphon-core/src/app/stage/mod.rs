@@ -245,6 +245,7 @@ pub(crate) fn short(event: &Event) -> String {
         Event::NoticeSent { notice, .. } => write!(line, "notice {}", notice.title),
         Event::Signal(signal) => write!(line, "signal {} {}", signal.name, signal.value),
         Event::Revoked(revocation) => write!(line, "revoked {:?}", revocation.what),
+        Event::BalanceTold { person, balance, .. } => write!(line, "{person} has {}", balance.tokens),
         Event::BalanceChanged(entry) => {
             write!(
                 line,

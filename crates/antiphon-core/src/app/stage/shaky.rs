@@ -17,8 +17,8 @@ use crate::memory::{MemoryLeases, MemoryStore};
 use crate::people::{Bond, Bonded, Profile};
 use crate::ports::{
     Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Jobs, Keys, Leases, Logins, NewMessage,
-    OnBooked, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
-    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
+    Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
 use crate::tasks::{Step, Task};
@@ -430,6 +430,10 @@ impl Wallets for Shaky<MemoryStore> {
         self.called()?;
         self.inner.open_charges(limit).await
     }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.called()?;
+        self.inner.tell(person, told).await
+    }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.called()?;
         self.inner.balance(person).await
@@ -437,6 +441,10 @@ impl Wallets for Shaky<MemoryStore> {
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.called()?;
         self.inner.ledger(person, after, limit).await
+    }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.spent(person).await
     }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.called()?;

@@ -109,6 +109,10 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             });
             ("BalanceChanged", Some(entry.at), facts)
         }
+        Event::BalanceTold { person, balance, at } => {
+            let facts = json!({"person": person, "position": balance.position, "balance": balance.tokens});
+            ("BalanceTold", Some(*at), facts)
+        }
 
         Event::TaskCreated(task) => ("TaskCreated", Some(task.created_at), work(task)),
         Event::TaskAssigned(task) => ("TaskAssigned", task.claimed_at.or(task.assigned_at), work(task)),

@@ -299,6 +299,18 @@ impl Doorkeeper {
         opened.await.map_err(|denied: Denied| denied.told("signing a wallet in"))
     }
 
+    /// The person whose wallet has this address, which nobody has proved: for where that is not asked for. The first login of a
+    /// new wallet adds them, if that is allowed.
+    pub async fn welcome_wallet(&self, address: &str, now: Timestamp) -> Result<PersonId, Refusal> {
+        let person = self.0.wallets.welcome(address, now).await;
+        person.map_err(|denied| denied.told("welcoming a wallet"))
+    }
+
+    /// Whether the wallet of this address signed `message` (EIP-191). It opens nothing.
+    pub fn signed_by_wallet(&self, address: &str, message: &str, signature: &str) -> bool {
+        self.0.wallets.signed(address, message, signature)
+    }
+
     /// Learns what other processes revoke and keeps the issuers' keys fresh, until `shutdown` says `true` or its sender is gone.
     /// Without it nobody is let in for long.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
