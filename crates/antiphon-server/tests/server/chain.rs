@@ -53,7 +53,7 @@ async fn node() -> Node {
 }
 
 fn settings(node: &Node) -> Settings {
-    Settings { url: Some(node.url()), treasury: TREASURY.into(), ..Settings::default() }
+    Settings { url: Some(Secret::new(node.url())), treasury: TREASURY.into(), ..Settings::default() }
 }
 
 fn inside() -> outbound::Settings {
@@ -187,7 +187,8 @@ async fn a_node_is_asked_three_things_with_its_credential() {
     let expected =
         [asked(TRANSACTION, json!([hash()])), asked(HEAD, json!([])), asked(RECEIPT, json!([hash()]))];
     assert_eq!(node.asked(), expected);
-    assert!(!format!("{settings:?}").contains("of-the-node"));
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("of-the-node") && !shown.contains(&node.url()), "{shown}");
 }
 
 #[tokio::test]
