@@ -1,5 +1,6 @@
 //! Does a store have each job done once, whoever wants to do it?
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -118,7 +119,7 @@ async fn a_job_that_failed_waits_and_one_that_is_over_stays_over(store: &dyn Sto
         let job = yours(store.claim_job(&new, &claimant("first", 0)).await.unwrap());
         assert!(store.settle_job(job.id, "first", &ending, Timestamp(5)).await.unwrap());
         let job = Job { state, changed_at: Timestamp(5), ..job };
-        assert_eq!(store.jobs(None, None, 1).await.unwrap(), [job.clone()]);
+        assert_eq!(store.jobs(None, None, 1).await.unwrap(), from_ref(&job));
         for at in [0, 49] {
             let expected = match job.state.is_over() {
                 true => Claimed::Over(job.clone()),
@@ -164,7 +165,7 @@ async fn what_is_long_over_is_forgotten_and_no_number_used_again(store: &dyn Sto
     let last = yours(store.claim_job(&young, &claimant("a", 1)).await.unwrap());
     assert_eq!(forget(store, Timestamp(JOBS_KEPT - 1)).await, 0);
     assert_eq!(forget(store, Timestamp(JOBS_KEPT)).await, 1);
-    assert_eq!(store.jobs(None, None, 10).await.unwrap(), [last.clone()]);
+    assert_eq!(store.jobs(None, None, 10).await.unwrap(), from_ref(&last));
     assert_eq!(forget(store, Timestamp(JOBS_KEPT + 1)).await, 1);
     let next = yours(store.claim_job(&young, &claimant("a", JOBS_KEPT + 1)).await.unwrap());
     assert!(next.id > last.id && next.tries == 1, "{next:?}");

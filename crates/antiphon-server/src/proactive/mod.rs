@@ -47,6 +47,9 @@ const PAUSE: i64 = 60_000;
 /// Nobody sleeps longer than this, because the clock of the system may have been set meanwhile.
 const NAP: Duration = Duration::from_secs(60);
 
+/// How long after a start the first look comes: clients that a stop has sent away come back first, and hear what is said.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
 /// How many results one look tells in full.
 const TOLD: usize = 1_000;
 
@@ -147,6 +150,10 @@ impl Proactive {
             self.bell.notify_one();
         };
         let work = async {
+            tokio::select! {
+                () = sleep(ARRIVAL) => {}
+                () = self.bell.notified() => {}
+            }
             while !self.stopping.load(Relaxed) {
                 let now = self.app.now();
                 let again = match self.look(&Order::default()).await {

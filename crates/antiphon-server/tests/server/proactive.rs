@@ -323,7 +323,6 @@ async fn a_greeting_that_was_due_while_the_server_was_stopped_comes_late_but_not
         server.stop().await;
         clock.set(after_seven(minutes));
         let server = on(directory.path(), &clock).await;
-        // Its first look is its own; this one comes after it.
         look(&server).await;
         let jobs = server.app().ports().store.jobs(None, None, 10).await.expect("it works");
         assert_eq!(jobs.len(), expected, "{minutes} minutes late");
