@@ -14,6 +14,7 @@
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
 //! | [`agents`], [`people`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
 //! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
+//! | [`jobs`] | what is done by itself at its time, and once |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
 //! | [`contract`] | what every implementation of a port must do, as a suite |
@@ -31,6 +32,7 @@ pub mod conversation;
 pub mod dialect;
 pub mod event;
 pub mod ids;
+pub mod jobs;
 pub mod memory;
 pub mod notices;
 pub mod people;

@@ -2,12 +2,14 @@
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
 //! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], for tokens in [`wallets`],
-//! and for tasks in [`work`].
+//! for tasks in [`work`], and for what is done by itself in [`jobs`].
 
+pub mod jobs;
 pub mod store;
 pub mod wallets;
 pub mod work;
 
+pub use jobs::Jobs;
 pub use store::{
     Agents, Appended, Begun, Bonds, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People,
     Profiles, Quota, RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::auth::placeholders;
 use crate::config::{Config, Listener, Mount, Server, Store};
 use crate::wiring::Served;
-use crate::{admin, auth};
+use crate::{admin, auth, proactive};
 
 /// Where browsers that try the demo out may come from, besides the demo's own ports.
 const ORIGINS: [&str; 6] = [
@@ -92,6 +92,7 @@ pub fn config(data: Option<PathBuf>, places: Places) -> Config {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port(9464))),
             ..admin::Settings::default()
         },
+        proactive: proactive::Settings { enabled: true, ..proactive::Settings::default() },
         ..Config::default()
     }
 }

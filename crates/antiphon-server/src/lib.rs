@@ -19,6 +19,7 @@
 //! | [`outbound`] | the one place that opens connections to the outside |
 //! | [`routes`] | documented HTTP routes of the dialects |
 //! | [`webhooks`] | telling other servers what happens here |
+//! | [`proactive`] | messages that agents send by themselves |
 //! | [`wallet`], [`chain`] | what can be configured about tokens; looking payments up |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
@@ -42,6 +43,7 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
+pub mod proactive;
 pub mod resume;
 pub mod routes;
 mod seed;

@@ -15,6 +15,7 @@ use antiphon_core::ports::{Chain, Clock, Model, Store};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
+use futures_util::future::OptionFuture;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
@@ -28,6 +29,7 @@ use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
 use crate::outbound::Outbound;
+use crate::proactive::Proactive;
 use crate::routes::Routes;
 use crate::shared::{Reading, Shared};
 use crate::sqlite::{self, SqliteStore};
@@ -86,6 +88,7 @@ pub struct Running {
     /// Served until everything else has stopped.
     admin: Option<Admin>,
     telling: Option<Telling>,
+    proactive: Option<Arc<Proactive>>,
     drain: Duration,
 }
 
@@ -142,6 +145,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ..Settings::default()
     };
     let app = App::new(ports, settings);
+    let enabled = config.proactive.enabled;
+    let proactive = enabled.then(|| Proactive::new(&config.proactive, app.clone())).transpose()?;
     let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
     let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
     if refunded > 0 {
@@ -184,7 +189,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     .await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
-    let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
+    let api = Api::new(shared.clone(), webhooks.clone(), proactive.clone(), &config.api);
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
         let routes = listener.routes.then(|| Routes::new(&shared, &mounts));
@@ -192,8 +197,9 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     });
     let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
     let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let speaking = proactive.clone().map(|proactive| proactive.run(shared.stop_signal()));
     let housekeeping = tokio::spawn(async move {
-        tokio::join!(app, auth);
+        tokio::join!(app, auth, OptionFuture::from(speaking));
     });
     let telling = webhooks.map(|webhooks| {
         let (stop, stopped) = watch::channel(false);
@@ -214,7 +220,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let ports = ports.take().unwrap_or_default();
         threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
-    Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
+    Ok(Running { shared, served, threads, housekeeping, admin, telling, proactive, drain: config.drain() })
 }
 
 /// Who signs this server's own tokens, where an API promises some. Their secret is kept beside the data, unless that is
@@ -338,6 +344,11 @@ impl Running {
     /// The webhooks, if any are configured.
     pub fn webhooks(&self) -> Option<&Arc<Webhooks>> {
         self.telling.as_ref().map(|telling| &telling.webhooks)
+    }
+
+    /// What agents say by themselves, if that is enabled.
+    pub fn proactive(&self) -> Option<&Arc<Proactive>> {
+        self.proactive.as_ref()
     }
 
     /// The counters.

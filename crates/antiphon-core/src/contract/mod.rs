@@ -14,7 +14,7 @@
 //!
 //! | module | asks |
 //! |---|---|
-//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`bonds`], [`conversations`], [`once`], [`wallets`], [`work`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`bonds`], [`conversations`], [`once`], [`wallets`], [`work`], [`jobs`] | does a [`Store`] remember what it must, and nothing else |
 //! | [`webhooks`](mod@webhooks) | does a store remember what [`Webhooks`](crate::webhooks::Webhooks) need |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
@@ -23,6 +23,7 @@ pub mod agents;
 pub mod bonds;
 pub mod bus;
 pub mod conversations;
+pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod logins;
@@ -62,6 +63,7 @@ pub async fn store(open: impl AsyncFn() -> Arc<dyn Store>) {
     once::suite(&open).await;
     wallets::suite(&open).await;
     work::suite(&open).await;
+    jobs::suite(&open).await;
 }
 
 /// Ids that must be kept apart from their neighbours: case, spaces, every width of UTF-8, and the longest one.

@@ -11,7 +11,7 @@ use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
 use crate::people::{Bond, Bonded, Profile};
 use crate::ports::wallets::{Charge, Wallets};
-use crate::ports::{Tasks, Workers};
+use crate::ports::{Jobs, Tasks, Workers};
 use crate::refusal::Fault;
 use crate::wallet::{Entry, Obstacle};
 
@@ -30,6 +30,7 @@ pub trait Store:
     + Wallets
     + Tasks
     + Workers
+    + Jobs
 {
 }
 
@@ -47,6 +48,7 @@ impl<T> Store for T where
         + Wallets
         + Tasks
         + Workers
+        + Jobs
 {
 }
 
@@ -391,7 +393,8 @@ pub type Committed = Box<dyn FnOnce(&Message, &Relation, Option<&Entry>) + Send>
 #[async_trait]
 pub trait Upkeep: Send + Sync {
     /// Forgets some of what is of no use after `now`: expired nonces, sessions that can neither be used nor renewed,
-    /// revocations past their `until`, keys of requests and messages older than [`KEYS_KEPT`]. Returns how many; 0 when
+    /// revocations past their `until`, keys of requests and messages older than [`KEYS_KEPT`], jobs older
+    /// than [`JOBS_KEPT`](crate::jobs::JOBS_KEPT). Returns how many; 0 when
     /// nothing is left to forget. One call takes a bounded time, so that others get their turn in between.
     async fn forget(&self, now: Timestamp) -> Result<u64, Fault>;
 }

@@ -3,7 +3,7 @@
 //! | file | answers |
 //! |---|---|
 //! | `commands` | any command of the core, alone or many in a row |
-//! | `people`, `bonds`, `conversations`, `agents`, `topics`, `keys`, `login`, `webhooks`, `status`, `tail` | the readable routes |
+//! | `people`, `bonds`, `conversations`, `agents`, `topics`, `keys`, `login`, `webhooks`, `jobs`, `status`, `tail` | the readable routes |
 //! | `orders` | what a command looks like as JSON: the one translation into the core's commands |
 //! | `perform`, `idempotency` | how commands are done; how a request that is sent again has one effect |
 //! | `route`, `document`, `page` | what a route is, and what both descriptions say about it |
@@ -21,6 +21,7 @@ mod commands;
 mod conversations;
 mod document;
 mod idempotency;
+mod jobs;
 mod keys;
 mod login;
 mod moment;
@@ -65,6 +66,7 @@ use self::problem::Problem;
 use self::route::Route;
 use self::tail::queue::Tails;
 use crate::pace::Pace;
+use crate::proactive::Proactive;
 use crate::shared::Shared;
 use crate::transport::crowd::Place;
 use crate::webhooks::Webhooks;
@@ -84,6 +86,8 @@ struct Office {
     tails: Tails,
     /// None when no endpoint is configured.
     webhooks: Option<Arc<Webhooks>>,
+    /// None when nothing is said by itself.
+    proactive: Option<Arc<Proactive>>,
     document: Bytes,
     page: Bytes,
 }
@@ -96,8 +100,13 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// An API over what all cores share, and over the webhooks if there are any.
-    pub(crate) fn new(shared: Arc<Shared>, webhooks: Option<Arc<Webhooks>>, settings: &Settings) -> Self {
+    /// An API over what all cores share, and over the webhooks and what is said by itself if there are any.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        webhooks: Option<Arc<Webhooks>>,
+        proactive: Option<Arc<Proactive>>,
+        settings: &Settings,
+    ) -> Self {
         let routes = routes();
         // Text, numbers, and maps with text for keys.
         let document = serde_json::to_value(document::describe(&routes)).expect("a document is plain JSON");
@@ -109,6 +118,7 @@ impl Api {
             underway: Underway::default(),
             tails: Tails::new(settings.max_tails, settings.tail_queue),
             webhooks,
+            proactive,
             page: page::render(&document).into(),
             document: document.to_string().into(),
             settings: settings.clone(),
@@ -155,6 +165,7 @@ fn routes() -> Vec<Route> {
         keys::routes(),
         login::routes(),
         webhooks::routes(),
+        jobs::routes(),
         status::routes(),
         tail::routes(),
         descriptions(),

@@ -45,8 +45,8 @@ impl JsonRpcChain {
         outbound: Arc<Outbound>,
     ) -> anyhow::Result<Option<Self>> {
         settings.check(tokens_per_coin, &outbound)?;
-        let Some(url) = settings.url.clone() else { return Ok(None) };
-        let node = Node::new(url, settings.header()?, outbound);
+        let Some(url) = &settings.url else { return Ok(None) };
+        let node = Node::new(url.clone(), settings.header()?, outbound);
         Ok(Some(Self { node, terms: settings.terms(tokens_per_coin)?, time: settings.time() }))
     }
 

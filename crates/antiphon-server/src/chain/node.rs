@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::config::Secret;
 use crate::outbound::{Outbound, Purpose};
 
 /// What every question is called; each has a request of its own.
@@ -19,14 +20,14 @@ const SHOWN: usize = 200;
 
 /// A node.
 pub(super) struct Node {
-    url: String,
+    url: Secret,
     headers: HeaderMap,
     outbound: Arc<Outbound>,
 }
 
 impl Node {
     /// The node at `url`, which gets `authorization` with every question. Does no I/O.
-    pub(super) fn new(url: String, authorization: Option<HeaderValue>, outbound: Arc<Outbound>) -> Self {
+    pub(super) fn new(url: Secret, authorization: Option<HeaderValue>, outbound: Arc<Outbound>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(value) = authorization {
@@ -43,7 +44,8 @@ impl Node {
     ) -> Result<Option<T>, Fault> {
         let question = json!({ "jsonrpc": "2.0", "id": ID, "method": method, "params": parameters });
         let question = Bytes::from(question.to_string());
-        let answer = self.outbound.ask(Purpose::Chain, &self.url, self.headers.clone(), question).await;
+        let answer =
+            self.outbound.ask(Purpose::Chain, self.url.expose(), self.headers.clone(), question).await;
         let answer = answer
             .map_err(|failure| Fault::because(format!("asking the chain's node for {method}"), failure))?;
         read(&answer).map_err(|why| Fault::new(format!("the chain's node answered {method} with {why}")))

@@ -16,8 +16,11 @@ use crate::outbound::Outbound;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where a node answers JSON-RPC: https, at a public address, or what `[outbound] allow` names. Default: none.
-    pub url: Option<String>,
+    /// Where a node answers JSON-RPC: https, at a public address, or what `[outbound] allow` names. It is kept like a secret,
+    /// because many hold a key in their path. Default: none.
+    pub url: Option<Secret>,
+    /// A file that holds `url`. Default: none.
+    pub url_file: Option<PathBuf>,
     /// The address that payments must have gone to: `0x` and 40 hexadecimal digits. Default: empty, which is refused where there
     /// is a `url`.
     pub treasury: String,
@@ -37,6 +40,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             url: None,
+            url_file: None,
             treasury: String::new(),
             confirmations: 1,
             tolerance: 0.0001,
@@ -51,7 +55,7 @@ impl Settings {
     /// Whether everything can work as it is set; the error names what cannot.
     pub(crate) fn check(&self, tokens_per_coin: u64, outbound: &Outbound) -> anyhow::Result<()> {
         let Some(url) = &self.url else { return Ok(()) };
-        outbound.check(url).map_err(|failure| anyhow!("url in [wallet.chain]: {failure}"))?;
+        outbound.check(url.expose()).map_err(|failure| anyhow!("url in [wallet.chain]: {failure}"))?;
         self.terms(tokens_per_coin)?;
         self.header()?;
         ensure!(

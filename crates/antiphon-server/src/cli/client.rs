@@ -75,10 +75,19 @@ impl Server {
 impl Client {
     /// Everything that is listed at `path` under `/v1`, page by page. The list is called like the end of the path.
     pub(super) async fn pages(&self, path: &[&str]) -> anyhow::Result<Vec<Value>> {
+        self.pages_of(path, &[]).await
+    }
+
+    /// The same, of what `selection` leaves.
+    pub(super) async fn pages_of(
+        &self,
+        path: &[&str],
+        selection: &[(&str, &str)],
+    ) -> anyhow::Result<Vec<Value>> {
         let what = path.last().copied().unwrap_or_default();
         let (mut found, mut after) = (Vec::new(), None::<String>);
         loop {
-            let mut query = vec![("limit", PAGE)];
+            let mut query = [selection, &[("limit", PAGE)]].concat();
             query.extend(after.as_deref().map(|after| ("after", after)));
             let response = self.send(self.request(Method::GET, path, &query)?.timeout(PATIENCE)).await?;
             let mut page = read(response).await?;

@@ -11,6 +11,7 @@
 //! | `token`, `vapid` | `token create`, `vapid generate` |
 //! | `publish`, `tail` | `publish`, `notice`; `tail` |
 //! | `webhooks` | `webhook …` |
+//! | `jobs` | `jobs …` |
 //! | `place`, `client` | whether a command works on a stopped server's data or asks a running server; how it asks |
 //! | `input`, `moment`, `table` | where secrets are taken from; how times are read and written; how lists are printed |
 //!
@@ -22,6 +23,7 @@ mod client;
 mod config;
 mod files;
 mod input;
+mod jobs;
 mod keys;
 mod moment;
 mod people;
@@ -86,6 +88,8 @@ enum Command {
     Tail(tail::Tail),
     #[command(subcommand)]
     Webhook(webhooks::Webhook),
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
 
     #[command(hide = true)]
     Conformance(serve::Conformance),
@@ -122,6 +126,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Notice(command) => command.run().await,
             Command::Tail(command) => command.run().await,
             Command::Webhook(command) => command.run().await,
+            Command::Jobs(command) => command.run().await,
             Command::Conformance(command) => command.run().await,
         }
     })

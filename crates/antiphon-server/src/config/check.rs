@@ -38,6 +38,7 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
     part(&mut found, "agents", check_agents(&config.agents));
+    part(&mut found, "proactive", config.proactive.check());
     part(&mut found, "wallet", config.wallet.check(&Outbound::new(config.outbound.clone())));
     part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
     found

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
 use crate::routes::{companion, mission};
-use crate::{admin, api, auth, models, outbound, resume, telemetry, wallet, webhooks};
+use crate::{admin, api, auth, models, outbound, proactive, resume, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub companion: companion::Settings,
     /// People who log in to the mission API.
     pub mission: mission::Settings,
+    /// Messages that agents send by themselves to people who talk with them, at a time of the person's own day.
+    pub proactive: proactive::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
     /// How webhooks are delivered.

@@ -116,7 +116,7 @@ impl Directory {
 }
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 6;
+pub(super) const SCHEMA: i64 = 7;
 
 /// After how many pages of log SQLite folds it into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -136,6 +136,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
         Migration::unapplied("V4__wallet", include_str!("migrations/V4__wallet.sql"))?,
         Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
         Migration::unapplied("V6__people", include_str!("migrations/V6__people.sql"))?,
+        Migration::unapplied("V7__jobs", include_str!("migrations/V7__jobs.sql"))?,
     ])
 }
 

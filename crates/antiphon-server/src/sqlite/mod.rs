@@ -6,7 +6,7 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `profiles`, `keys`, `logins`, `revocations`, `requests`, `agents`, `bonds`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers` | which statements each noun needs |
+//! | `people`, `profiles`, `keys`, `logins`, `revocations`, `requests`, `agents`, `bonds`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers`, `jobs` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
@@ -18,6 +18,7 @@ mod bonds;
 mod conversations;
 mod directory;
 mod failure;
+mod jobs;
 mod keys;
 mod logins;
 mod people;

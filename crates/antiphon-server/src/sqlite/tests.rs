@@ -394,16 +394,17 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let directory = TempDir::new().unwrap();
     drop(open(directory.path(), patient()));
     let stranger = stranger(&directory);
-    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
-                 VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')";
-    stranger.execute(newer, []).unwrap();
-    let refused = SqliteStore::open(directory.path(), patient()).err().unwrap().to_string();
     let known = super::directory::SCHEMA;
-    let expected = format!("written by a newer Antiphon: its schema is 7, this one knows {known}");
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                 VALUES (?1, 'later', '2030-01-01T00:00:00Z', '1')";
+    stranger.execute(newer, [known + 1]).unwrap();
+    let refused = SqliteStore::open(directory.path(), patient()).err().unwrap().to_string();
+    let expected =
+        format!("written by a newer Antiphon: its schema is {}, this one knows {known}", known + 1);
     assert!(refused.contains(&expected), "{refused}");
     assert!(refused.contains("antiphon.db"), "{refused}");
 
-    stranger.execute("DELETE FROM refinery_schema_history WHERE version = 7", []).unwrap();
+    stranger.execute("DELETE FROM refinery_schema_history WHERE version = ?1", [known + 1]).unwrap();
     assert!(SqliteStore::open(directory.path(), patient()).is_ok());
 }
 

@@ -1,6 +1,7 @@
 //! Which statements throw away what has had its time.
 
 use antiphon_core::ids::Timestamp;
+use antiphon_core::jobs::JOBS_KEPT;
 use antiphon_core::ports::{KEYS_KEPT, Upkeep};
 use antiphon_core::refusal::Fault;
 use async_trait::async_trait;
@@ -34,12 +35,17 @@ pub(super) const OLD: [&str; 2] = [
          SELECT principal, key FROM message_keys WHERE at <= ?1 LIMIT ?2)",
 ];
 
+/// What throws away jobs that last changed before a moment.
+pub(super) const LONG_OVER: &str =
+    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE changed_at <= ?1 LIMIT ?2)";
+
 fn forget(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let day_before = now.0.saturating_sub(KEYS_KEPT);
     let over = OVER.iter().map(|statement| (statement, now.0));
     let old = OLD.iter().map(|statement| (statement, day_before));
+    let long_over = [(&LONG_OVER, now.0.saturating_sub(JOBS_KEPT))];
     let mut forgotten = 0;
-    for (statement, moment) in over.chain(old) {
+    for (statement, moment) in over.chain(old).chain(long_over) {
         forgotten += connection.prepare_cached(statement)?.execute(params![moment, AT_ONCE])?;
     }
     Ok(forgotten as u64)

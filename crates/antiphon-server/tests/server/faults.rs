@@ -7,12 +7,13 @@ use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, Secre
 use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
-use antiphon_core::memory::MemoryStore;
+use antiphon_core::jobs::{Claimant, Claimed, Ending, Job, NewJob};
+use antiphon_core::memory::{ManualClock, MemoryStore};
 use antiphon_core::people::{Bond, Bonded, Profile};
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked,
-    OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
-    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Jobs, Keys, Logins, NewMessage,
+    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
+    Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -20,6 +21,7 @@ use antiphon_core::wallet::{Balance, Entry, NewEntry};
 use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::auth::{Algorithm, Issuer};
 use antiphon_server::config::Secret;
+use antiphon_server::proactive::Order;
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
 use jsonwebtoken::EncodingKey;
@@ -30,7 +32,7 @@ use tokio::sync::{Notify, RwLock};
 use crate::support::client::Client;
 use crate::support::engine::{BOTH, Packet, Transport};
 use crate::support::http::{Http, Request, ask};
-use crate::support::people::{ada, config, person, settle};
+use crate::support::people::{ada, agent, config, person, settle};
 use crate::support::server::{Server, goes_on};
 use crate::support::soon;
 
@@ -344,6 +346,24 @@ impl Conversations for Brittle {
 }
 
 #[async_trait]
+impl Jobs for Brittle {
+    async fn claim_job(&self, job: &NewJob, claimant: &Claimant) -> Result<Claimed, Fault> {
+        self.write()?.claim_job(job, claimant).await
+    }
+    async fn settle_job(&self, id: u64, holder: &str, ending: &Ending, at: Timestamp) -> Result<bool, Fault> {
+        self.write()?.settle_job(id, holder, ending, at).await
+    }
+    async fn jobs(
+        &self,
+        person: Option<&PersonId>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Job>, Fault> {
+        self.read()?.jobs(person, before, limit).await
+    }
+}
+
+#[async_trait]
 impl Wallets for Brittle {
     async fn book(&self, entry: NewEntry, booked: OnBooked) -> Result<Booked, Fault> {
         self.write()?.book(entry, booked).await
@@ -415,6 +435,40 @@ async fn a_message_that_cannot_be_stored_is_an_error_for_its_sender_and_the_next
         client.engine.close().await;
         server.until("both to be gone", |server| server.open_connections() == 0).await;
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_agent_could_not_say_by_itself_is_said_when_the_store_works_again() {
+    let store = Arc::new(Brittle::default());
+    settle(&*store).await;
+    let bond = Bond { agent: agent("luna"), person: person("ada"), since: Timestamp(0) };
+    store.put_bond(&bond).await.expect("the disk is there");
+    // Three and seven in the morning in Jakarta.
+    let (night, seven) = (Timestamp(1_772_308_800_000), Timestamp(1_772_323_200_000));
+    let clock = Arc::new(ManualClock::at(night));
+    let mut config = config();
+    config.proactive.enabled = true;
+    let mut extras = Extras::default();
+    extras.store = Some(store.clone());
+    extras.clock = Some(clock.clone());
+    let server = Server::start(config, extras).await;
+    let mut client = ada(&server, Transport::Websocket).await;
+    client.emit("chat:message", HELLO).await;
+    client.event_named("chat:message:complete").await;
+    clock.set(seven);
+    let look = async || server.proactive().look(&Order::default()).await;
+
+    store.fail(true, true);
+    assert!(look().await.is_err(), "nobody could be looked at");
+    store.fail(true, false);
+    let report = look().await.expect("everybody could be looked at");
+    let again = Timestamp(seven.0 + 60_000);
+    assert_eq!((report.people, report.said, report.again), (1, 0, Some(again)));
+    store.fail(false, false);
+    clock.set(again);
+    assert_eq!(look().await.expect("it works").said, 1);
+    assert_eq!(client.event_named("chat:message").await["agentId"], json!("luna"));
     server.stop().await;
 }
 

@@ -10,6 +10,8 @@
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`script`] | how scripts are read and played |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`chain`] | payments that people report are looked up on a chain |
+//! | [`proactive`] | what agents say by themselves: to whom, when, and once |
 //! | [`companion`] | the companion API: its events as scripts, and its routes |
 //! | [`mission`] | the mission API: its events as scripts, and its routes |
 //! | [`topics`] | who hears what, and how often |
@@ -40,6 +42,7 @@ mod admin;
 mod api;
 mod canaries;
 mod canary;
+mod chain;
 mod chat;
 mod claims;
 mod cli;
@@ -56,6 +59,7 @@ mod mission;
 mod origins;
 mod packets;
 mod polling;
+mod proactive;
 mod rates;
 mod resume;
 mod script;

@@ -12,10 +12,11 @@ use crate::agents::{Agent, AgentChange, Relation};
 use crate::app::lock;
 use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
+use crate::jobs::{Claimant, Claimed, Ending, Job, NewJob};
 use crate::memory::{MemoryLeases, MemoryStore};
 use crate::people::{Bond, Bonded, Profile};
 use crate::ports::{
-    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage,
+    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Jobs, Keys, Leases, Logins, NewMessage,
     OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
     Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
@@ -473,5 +474,26 @@ impl Leases for Shaky<MemoryLeases> {
     async fn holders(&self, key: &str) -> Result<Vec<String>, Fault> {
         self.called()?;
         self.dawdled(self.inner.holders(key).await).await
+    }
+}
+
+#[async_trait]
+impl Jobs for Shaky<MemoryStore> {
+    async fn claim_job(&self, job: &NewJob, claimant: &Claimant) -> Result<Claimed, Fault> {
+        self.called()?;
+        self.inner.claim_job(job, claimant).await
+    }
+    async fn settle_job(&self, id: u64, holder: &str, ending: &Ending, at: Timestamp) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.settle_job(id, holder, ending, at).await
+    }
+    async fn jobs(
+        &self,
+        person: Option<&PersonId>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Job>, Fault> {
+        self.called()?;
+        self.inner.jobs(person, before, limit).await
     }
 }

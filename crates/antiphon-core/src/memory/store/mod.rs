@@ -6,6 +6,7 @@
 mod agents;
 mod bonds;
 mod conversations;
+mod jobs;
 mod keys;
 mod logins;
 mod people;
@@ -68,6 +69,7 @@ struct Contents {
     tasks: tasks::TaskList,
     workers: BTreeMap<AgentId, Worker>,
     desk: webhooks::Desk,
+    jobs: jobs::JobList,
 }
 
 impl Contents {
@@ -88,7 +90,8 @@ impl Upkeep for MemoryStore {
         contents.requests.retain(|_, request| is_kept(request.begun_at, now));
         contents.said.retain(|_, said| is_kept(said.at, now));
         let keys = keys - contents.requests.len() - contents.said.len();
-        Ok((keys + contents.logins.forget(now) + contents.revocations.forget(now)) as u64)
+        let jobs = contents.jobs.forget(now);
+        Ok((keys + contents.logins.forget(now) + contents.revocations.forget(now) + jobs) as u64)
     }
 }
 

@@ -9,7 +9,7 @@ use antiphon_core::ports::{
 };
 use rusqlite::params;
 
-use super::super::{conversations, directory, keys, logins, requests, revocations, upkeep, wallets};
+use super::super::{conversations, directory, jobs, keys, logins, requests, revocations, upkeep, wallets};
 use super::*;
 
 #[tokio::test]
@@ -108,6 +108,7 @@ async fn every_lookup_of_a_credential_or_key_is_by_index() {
     ];
     lookups.extend(upkeep::OVER);
     lookups.extend(upkeep::OLD);
+    lookups.extend([upkeep::LONG_OVER, jobs::KNOWN, jobs::BY_ID, jobs::THEIRS, jobs::ALL]);
     for lookup in lookups {
         let steps = plan(&store, lookup).await;
         let is_search = |step: &String| step.contains("SEARCH");

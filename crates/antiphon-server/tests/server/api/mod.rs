@@ -10,11 +10,13 @@
 //! | [`routes`] | people, conversations, agents, topics, keys |
 //! | [`sessions`] | how a client logs in, stays and leaves |
 //! | [`webhooks`] | what did not reach other servers |
+//! | [`jobs`] | what agents say by themselves |
 //! | [`tail`] | events as they happen |
 
 mod commands;
 mod document;
 mod idempotency;
+mod jobs;
 mod refusals;
 mod routes;
 mod sessions;

@@ -12,6 +12,17 @@ fn booked(answer: &Value) -> (&str, i64, i64, bool) {
 }
 
 #[tokio::test]
+async fn what_people_are_given_is_as_configured() {
+    let (server, _) = served(|config| (config.wallet.welcome, config.wallet.daily_reward) = (7, 3)).await;
+    let mut client = Client::shop(&server).await;
+    let opened = client.done(&json!({"command": "OpenWallet", "as": "ada"})).await;
+    assert_eq!(opened["balance"], 7);
+    let reward = client.done(&json!({"command": "ClaimReward", "as": "ada"})).await;
+    assert_eq!(booked(&reward), ("reward", 3, 10, false));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn tokens_are_paid_in_earned_spent_and_taken_out_each_once() {
     let (server, _) = served(|_| {}).await;
     let mut client = Client::shop(&server).await;

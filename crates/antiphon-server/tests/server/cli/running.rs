@@ -95,6 +95,34 @@ fn a_notice_reaches_those_who_are_there_and_the_command_says_how_many() {
 }
 
 #[test]
+fn what_agents_say_by_themselves_is_listed_and_said_at_once() {
+    let operator = Operator::new();
+    operator.write("antiphon.toml", &format!("{FILE}\n[proactive]\nenabled = true\n"));
+    operator.ask(&["user", "add", "ada", "--data", "data"]);
+    let key = operator.ask(&["service-key", "create", "operator", "--data", "data"]);
+    let server = operator.serve(&[]);
+    let url = format!("http://{}", server.address);
+    let operator = operator.with("ANTIPHON_URL", &url).with("ANTIPHON_SERVICE_KEY", key.trim_end());
+
+    let heading = "PERSON  KIND  AT  DATE  ZONE  AGENT\n";
+    assert_eq!(operator.ask(&["jobs", "list"]), heading, "nobody talks with anybody");
+    let listed = operator.ask(&["jobs", "list", "--person", "ada"]);
+    let rows: Vec<Vec<_>> = listed.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.iter().map(|row| row[1]).collect::<Vec<_>>(), ["morning", "lunch", "night"]);
+    assert!(rows.iter().all(|row| row[4..] == ["Asia/Jakarta", "-"]), "{listed}");
+    assert_eq!(operator.ask(&["jobs", "list", "--past"]).lines().count(), 1);
+    assert_eq!(operator.ask(&["jobs", "run"]), "");
+    let run = operator.ask(&["jobs", "run", "--person", "ada", "--kind", "morning", "--now"]);
+    assert!(
+        run.starts_with("PERSON  KIND") && run.contains("ada     morning") && run.contains("nobody"),
+        "{run}"
+    );
+    assert!(operator.fail(&["jobs", "run", "--person", "bob"]).contains("There is no such person."));
+    assert!(operator.fail(&["jobs", "run", "--kind", "brunch"]).contains("has this kind"));
+    assert_eq!(operator.run(&["jobs", "run", "--now"]).status, 2, "it does not say which kind");
+}
+
+#[test]
 fn what_did_not_reach_a_webhook_is_listed_and_tried_again() {
     let operator = Operator::new();
     // Nobody listens there.

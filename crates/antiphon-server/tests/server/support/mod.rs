@@ -10,6 +10,7 @@
 //! | [`client`] | a Socket.IO client over such a session |
 //! | [`dialect`] | a dialect that does what no API does, to see what becomes of the rest |
 //! | [`receiver`] | a receiver of webhooks that verifies what it gets |
+//! | [`node`] | a node of a chain, which answers as it is told to |
 //! | [`people`] | who lives in the tests of the chat API |
 //! | [`scrape`] | a page of metrics, and what it says |
 //! | [`canary`] | planted secrets, and whether one of them shows |
@@ -23,6 +24,7 @@ pub(crate) mod dialect;
 pub(crate) mod door;
 pub(crate) mod engine;
 pub(crate) mod http;
+pub(crate) mod node;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod receiver;

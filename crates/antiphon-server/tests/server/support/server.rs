@@ -10,6 +10,7 @@ use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::topic::Topic;
 use antiphon_server::config::Config;
+use antiphon_server::proactive::Proactive;
 use antiphon_server::webhooks::Webhooks;
 use antiphon_server::wiring::{self, Extras, Running};
 use antiphon_server::{Reading, conformance};
@@ -98,6 +99,11 @@ impl Server {
     /// The webhooks, which must be configured.
     pub(crate) fn webhooks(&self) -> &Arc<Webhooks> {
         self.running().webhooks().expect("webhooks are configured")
+    }
+
+    /// What agents say by themselves, which must be enabled.
+    pub(crate) fn proactive(&self) -> &Arc<Proactive> {
+        self.running().proactive().expect("it is enabled")
     }
 
     pub(crate) fn counters(&self) -> Reading {
