@@ -27,6 +27,7 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("done", Ok(Outcome::Done)),
         ("posted", Ok(posted(false))),
         ("posted-before", Ok(posted(true))),
+        ("joined", Ok(Outcome::Joined { conversation: conversation(), seq: 41 })),
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
         ("booked", Ok(Outcome::Booked { entry: entry(), duplicate: false })),
         ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
@@ -289,6 +290,11 @@ fn entry() -> Entry {
         key: Some("2026-01-01".into()),
         at: NOW,
     }
+}
+
+/// What was said, by name.
+pub(crate) fn messages() -> Vec<(&'static str, Message)> {
+    vec![("question", question()), ("answer", answer())]
 }
 
 fn question() -> Message {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Connection, Standing};
 use crate::cores::Core;
-use crate::hub::{Held, Seat};
+use crate::hub::{Held, Recall, Seat};
 use crate::mount::VoiceId;
 
 /// A socket. The core knows it as a [`ConnectionId`].
@@ -29,6 +29,8 @@ pub(crate) struct Socket {
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
     /// What waits for it while it must not hear it.
     pub(crate) held: RefCell<Option<Box<Held>>>,
+    /// Conversations whose past it is told, or was told last.
+    pub(crate) recalls: RefCell<Vec<Recall>>,
 }
 
 impl Socket {
@@ -49,6 +51,7 @@ impl Socket {
             counted: Cell::new(counted),
             seats: RefCell::default(),
             held: RefCell::default(),
+            recalls: RefCell::default(),
         }
     }
 

@@ -9,6 +9,8 @@
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`answers`] | every event that asks for an answer gets one, and a message said again is stored once |
+//! | [`catching_up`] | joining with a position: the past, then the present |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -33,9 +35,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
 mod admin;
+mod answers;
 mod api;
 mod canaries;
 mod canary;
+mod catching_up;
 mod chat;
 mod claims;
 mod cli;
