@@ -16,6 +16,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::hub::{Heard, Mail, Mailbox, Rooms};
+use crate::resume::{Ghosts, Numbers};
 use crate::session::{Connection, Socket};
 use crate::shared::Shared;
 use crate::telemetry::context::RequestId;
@@ -46,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) heard: RefCell<Heard>,
     /// See [`Core::await_turn`].
     accepting: Cell<u64>,
+    /// The offsets of what is said on this core to those who may be resumed.
+    pub(crate) numbers: Numbers,
+    pub(crate) ghosts: Ghosts,
     /// `None` when nothing is counted.
     pub(crate) tally: Option<Tally>,
     requests: Cell<u64>,
@@ -68,6 +72,8 @@ impl Core {
         shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
+            numbers: Numbers::new(shared.run, index),
+            ghosts: Ghosts::default(),
             shared,
             mailbox,
             listener,
@@ -186,6 +192,9 @@ impl Core {
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
                 Mail::Evict(principal, answer) => self.evict(principal, answer),
+                Mail::Claim(claim) => self.answer_claim(*claim),
+                Mail::HandOver(order) => self.hand_over(*order),
+                Mail::MakeRoom(ghost) => self.make_room(ghost),
                 Mail::Listeners(topic, answer) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.listeners(&topic));
@@ -240,6 +249,7 @@ impl Core {
                     connection.look(&self, now);
                 }
             }
+            self.let_ghosts_go();
         }
     }
 

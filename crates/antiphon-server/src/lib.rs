@@ -11,6 +11,7 @@
 //! | `topics` | how a topic is written as text |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
+//! | [`resume`] | what a client that lost its connection finds when it comes back |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
@@ -38,6 +39,7 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
+pub mod resume;
 mod seed;
 mod session;
 mod shared;

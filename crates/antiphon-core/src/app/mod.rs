@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `conversation` | join, leave, read |
 //! | `posting` | post, speak |
+//! | `listening` | who may hear a topic, and where a connection that comes back is seated again |
 //! | `agents` | watch, create, change, delete |
 //! | `wallet` | open, deposit, withdraw, claim, grant, read |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
@@ -16,6 +17,7 @@
 
 mod agents;
 mod conversation;
+mod listening;
 mod posting;
 mod presence;
 #[cfg(test)]

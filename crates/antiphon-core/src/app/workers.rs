@@ -111,29 +111,9 @@ impl App {
     }
 
     pub(super) async fn watch(&self, caller: &Caller, topic: &Topic) -> Result<Outcome, Trouble> {
-        let store = &self.ports.store;
         // Not while an agent is being deleted, as for whoever watches one of their own.
         let _not_edited = self.editing.read().await;
-        match topic {
-            Topic::Agent(agent) => {
-                let found = store.agent(agent).await?;
-                access::may(&caller.actor, Action::Listen, Place::of_agent(topic, found.as_ref()))?;
-            }
-            // Whose a conversation is, its messages say.
-            Topic::Conversation(id) => {
-                let last = store.recent(*id, 1).await?.pop();
-                let found = match &last {
-                    Some(last) => store.agent(&last.agent).await?,
-                    None => None,
-                };
-                let place = match &last {
-                    Some(last) => Place::of_conversation(topic, found.as_ref(), &last.person),
-                    None => Place::of(topic),
-                };
-                access::may(&caller.actor, Action::Listen, place)?;
-            }
-            _ => access::may(&caller.actor, Action::Listen, Place::of(topic))?,
-        }
+        self.may_listen(&caller.actor, topic).await?;
         self.seat(caller, topic)?;
         Ok(Outcome::Done)
     }

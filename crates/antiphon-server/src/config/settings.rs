@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{admin, api, auth, models, outbound, telemetry, webhooks};
+use crate::{admin, api, auth, models, outbound, resume, telemetry, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub api: api::Settings,
     /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
+    /// Sessions that are resumed after their connection was lost.
+    pub resume: resume::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
@@ -127,6 +129,9 @@ pub struct Mount {
     /// without browser credentials. Pages from elsewhere are answered 403.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// Whose sessions can be resumed after their connection was lost. Default: `asked`.
+    #[serde(default)]
+    pub recovery: resume::settings::Recovery,
 }
 
 impl Mount {
@@ -141,6 +146,7 @@ impl Mount {
             connect_timeout: ten_seconds(),
             upgrade_timeout: ten_seconds(),
             origins: Vec::new(),
+            recovery: resume::settings::Recovery::default(),
         }
     }
 }

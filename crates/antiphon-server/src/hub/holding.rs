@@ -19,6 +19,8 @@ const PLACE: usize = 64;
 pub(crate) struct Held {
     waiting: Vec<Arc<Envelope>>,
     bytes: usize,
+    /// There was no room for something that must not be lost.
+    is_short: bool,
 }
 
 impl Held {
@@ -72,19 +74,28 @@ impl Socket {
         for envelope in held.waiting.iter().filter(|envelope| !skip(envelope)) {
             self.tell(core, envelope);
         }
+        if held.is_short {
+            self.lost(core);
+        }
     }
 
     /// Tells this socket alone what `envelope` says, unless history tells it.
     pub(super) fn tell(self: &Rc<Self>, core: &Core, envelope: &Arc<Envelope>) {
+        if self.recovery.is_some() {
+            if let Some(numbered) = core.number(self.voice, envelope) {
+                self.hear(core, envelope, &numbered);
+            }
+            return;
+        }
         if self.connection.is_closed() {
             return;
         }
         let delivery = envelope.event.delivery();
         for (name, frame) in core.render(self.voice, &envelope.event) {
-            if self.is_told_by_history(core, envelope, frame.len()) {
+            if core.keeps_from(self, envelope, frame.len()) {
                 continue;
             }
-            self.connection.push_event(core, frame, delivery, self.voice, envelope);
+            self.connection.push_event(core, frame, delivery, self.voice, envelope, None);
             core.count(|tally| tally.sent(self.voice, name, 1));
         }
     }
@@ -102,11 +113,17 @@ impl Core {
     /// Whether the socket in this slot does not hear this frame of `envelope`, which has so many `bytes`, now. To be asked for
     /// connections that [withhold](crate::session::Connection::withholds) something.
     pub(super) fn keeps_back(&self, slot: u32, envelope: &Arc<Envelope>, bytes: usize) -> bool {
-        let Some(socket) = self.sockets.borrow().get(slot as usize).cloned() else { return false };
-        let kept = {
-            let mut held = socket.held.borrow_mut();
-            held.as_mut().map(|held| held.keep(envelope, bytes, self.shared.limits.outbox))
-        };
+        let socket = self.sockets.borrow().get(slot as usize).cloned();
+        socket.is_some_and(|socket| self.keeps_from(&socket, envelope, bytes))
+    }
+
+    /// Whether `socket` does not hear this frame of `envelope`, or all of it, which has so many `bytes`, now.
+    pub(crate) fn keeps_from(&self, socket: &Rc<Socket>, envelope: &Arc<Envelope>, bytes: usize) -> bool {
+        let kept = socket.held.borrow_mut().as_mut().map(|held| {
+            let kept = held.keep(envelope, bytes, self.shared.limits.outbox);
+            held.is_short |= kept.is_err();
+            kept
+        });
         match kept {
             Some(kept) => socket.note_kept(self, kept),
             None => return socket.is_told_by_history(self, envelope, bytes),

@@ -23,4 +23,4 @@ pub(crate) use holding::Held;
 pub(crate) use mailbox::{Hub, Mail, Mailbox};
 pub(crate) use outbox::{Full, Outbox, Queued};
 pub(crate) use recall::Recall;
-pub(crate) use rooms::{Rooms, Seat};
+pub(crate) use rooms::{Frames, Rooms, Seat};

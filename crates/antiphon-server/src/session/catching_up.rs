@@ -11,7 +11,6 @@ use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId};
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::topic::Topic;
-use antiphon_wire::socket::Encoded;
 use smallvec::SmallVec;
 
 use super::Socket;
@@ -91,20 +90,19 @@ impl Socket {
 
     /// Says a message of the past as soon as there is room for it.
     async fn say_past(self: &Rc<Self>, core: &Rc<Core>, message: &Message) -> Result<(), Refusal> {
-        let voice = core.shared.voice(self.voice);
-        let frames: SmallVec<[(&'static str, Encoded); 1]> = {
+        let said: SmallVec<[(&'static str, Vec<u8>); 1]> = {
             let mut out = core.out.borrow_mut();
             out.clear();
-            voice.dialect.recalled(message, &mut out);
-            let frame = |(name, args)| (name, Encoded::event(voice.namespace, None, name, args, &[]));
-            out.events().map(frame).collect()
+            core.shared.voice(self.voice).dialect.recalled(message, &mut out);
+            out.events().map(|(name, args)| (name, args.to_vec())).collect()
         };
-        for (name, frame) in frames {
-            let has_room = self.connection.room_for(frame.len(), AHEAD).await;
+        for (name, args) in said {
+            let has_room = self.connection.room_for(args.len(), AHEAD).await;
             if !has_room || self.is_gone(core) {
                 return Err(gone());
             }
-            self.connection.push(core, frame);
+            // Made only now: whatever has an offset is said in the order of offsets.
+            self.connection.push(core, self.frame(core, name, &args, &[]));
             core.count(|tally| tally.sent(self.voice, name, 1));
         }
         Ok(())

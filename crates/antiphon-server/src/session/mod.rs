@@ -12,6 +12,7 @@
 //! | [`standing`] | how a socket stands with its credential: good, expired, renewed |
 //! | [`dismissal`] | how a socket is sent away |
 //! | [`speaking`] | how much a client may say |
+//! | [`seating`] | how somebody is let in |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
 //! | [`catching_up`] | how a socket is told what it has missed of a conversation |
 //! | [`replying`] | what a client is told about what it sent |
@@ -25,6 +26,7 @@ mod headcount;
 mod intake;
 mod process;
 mod replying;
+mod seating;
 mod socket;
 mod speaking;
 mod standing;

@@ -12,6 +12,7 @@ use super::{Connection, Standing};
 use crate::cores::Core;
 use crate::hub::{Held, Recall, Seat};
 use crate::mount::VoiceId;
+use crate::resume::{Reason, Recovery};
 
 /// A socket. The core knows it as a [`ConnectionId`].
 pub(crate) struct Socket {
@@ -31,6 +32,8 @@ pub(crate) struct Socket {
     pub(crate) held: RefCell<Option<Box<Held>>>,
     /// Conversations whose past it is told, or was told last.
     pub(crate) recalls: RefCell<Vec<Recall>>,
+    /// What is kept for it if it may be resumed.
+    pub(crate) recovery: Option<Box<Recovery>>,
 }
 
 impl Socket {
@@ -41,6 +44,7 @@ impl Socket {
         voice: VoiceId,
         caller: Caller,
         counted: bool,
+        recovery: Option<Recovery>,
     ) -> Self {
         Self {
             id,
@@ -52,6 +56,7 @@ impl Socket {
             seats: RefCell::default(),
             held: RefCell::default(),
             recalls: RefCell::default(),
+            recovery: recovery.map(Box::new),
         }
     }
 
@@ -74,9 +79,23 @@ impl Socket {
         core.socket(self.id).is_none()
     }
 
-    /// Leaves every room at once and tells the core.
+    /// Leaves every room at once and tells the core. It cannot be resumed.
     pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
+        self.part_because(core, Reason::Unknown);
+    }
+
+    /// The same; whoever wants to resume it is told `why` they cannot.
+    pub(crate) fn part_because(self: &Rc<Self>, core: &Rc<Core>, why: Reason) {
         core.leave_all(self);
+        if let Some(recovery) = &self.recovery {
+            core.session_ends(self, recovery, why);
+        }
+        core.sockets.borrow_mut().try_remove(self.id.slot as usize);
+        self.withdraw(core);
+    }
+
+    /// Counts for nobody any more, and tells the core that it is gone.
+    pub(crate) fn withdraw(self: &Rc<Self>, core: &Rc<Core>) {
         // Another credential may have come in the meantime, but never another person.
         if self.counted.replace(false)
             && let Some(person) = self.actor().person()
@@ -84,7 +103,11 @@ impl Socket {
             core.shared.people.leave(person);
         }
         core.count(|tally| tally.parted(self.voice));
-        core.sockets.borrow_mut().try_remove(self.id.slot as usize);
+        self.say_gone(core);
+    }
+
+    /// Tells the core that it is gone.
+    pub(crate) fn say_gone(self: &Rc<Self>, core: &Rc<Core>) {
         let (socket, app) = (self.clone(), core.shared.app.clone());
         tokio::task::spawn_local(async move { app.disconnected(&socket.caller()).await });
     }
