@@ -322,6 +322,11 @@ impl Running {
         self.shared.open()
     }
 
+    /// Sessions that wait for their clients, whose connections were lost.
+    pub fn waiting_sessions(&self) -> usize {
+        self.shared.sessions.waiting()
+    }
+
     /// Sends every socket of `principal` away: it leaves its rooms, is told so, and its connection is closed. Returns how many
     /// there were.
     pub async fn disconnect(&self, principal: &Principal) -> usize {

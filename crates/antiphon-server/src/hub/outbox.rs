@@ -29,6 +29,8 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
+    /// Bytes that may wait above the limit, because they were said again and were counted before. Until it is empty.
+    allowance: usize,
 }
 
 enum Item {
@@ -56,12 +58,20 @@ impl Outbox {
     /// Queues a frame that must arrive.
     pub(crate) fn push(&mut self, frame: Encoded, limit: usize) -> Result<(), Full> {
         // A single frame larger than the limit may still go out when nothing waits before it.
-        if self.bytes + frame.len() > limit && !self.items.is_empty() {
+        if self.bytes + frame.len() > limit + self.allowance && !self.items.is_empty() {
             return Err(Full);
         }
         self.bytes += frame.len();
         self.items.push(Item::Frame(frame));
         Ok(())
+    }
+
+    /// Queues a frame that was said before to whoever comes back for it: it was kept within bounds of its own, and what is said for
+    /// the first time finds as much room as ever.
+    pub(crate) fn push_again(&mut self, frame: Encoded) {
+        self.allowance += frame.len();
+        self.bytes += frame.len();
+        self.items.push(Item::Frame(frame));
     }
 
     /// Queues an event's frame as its delivery allows. `is_behind` says that nothing is being read at the moment, and `render`
@@ -74,6 +84,7 @@ impl Outbox {
         limit: usize,
         render: impl FnOnce(&Event) -> Option<Encoded>,
     ) -> Result<Queued, Full> {
+        let limit = limit + self.allowance;
         match (delivery, event) {
             (Delivery::Volatile, _) if self.bytes + frame.len() > limit => Ok(Queued::Dropped),
             (Delivery::Piece(_), Event::ReplyChunk(chunk)) if is_behind && self.bytes > JOIN_ABOVE => {
@@ -96,7 +107,7 @@ impl Outbox {
                 self.items.push(Item::Piece(Box::new(piece)));
                 Ok(Queued::Whole)
             }
-            _ => self.push(frame, limit).map(|()| Queued::Whole),
+            _ => self.push(frame, limit - self.allowance).map(|()| Queued::Whole),
         }
     }
 
@@ -140,7 +151,7 @@ impl Outbox {
         if self.items.len() == 1 && written == frame(&self.items[0]).len() - self.written {
             // Nearly always: one frame waited, and the kernel took all of it.
             self.items.pop();
-            (self.bytes, self.written) = (0, 0);
+            (self.bytes, self.written, self.allowance) = (0, 0, 0);
             self.give_back();
             return;
         }
@@ -163,7 +174,7 @@ impl Outbox {
     /// Nothing is kept for the idle: a list that had grown is given back once it is empty.
     fn give_back(&mut self) {
         if self.items.is_empty() && self.items.spilled() {
-            self.items = SmallVec::new();
+            (self.items, self.allowance) = (SmallVec::new(), 0);
         }
     }
 
@@ -247,6 +258,23 @@ mod tests {
     fn one_frame_larger_than_the_limit_goes_out_when_nothing_waits() {
         let mut outbox = Outbox::default();
         assert!(outbox.push(text(1_000), 200).is_ok());
+    }
+
+    #[test]
+    fn what_is_said_again_takes_no_room_from_what_is_new_until_all_of_it_is_written() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10 {
+            outbox.push_again(text(98));
+        }
+        outbox.push(text(150), 200).unwrap();
+        assert!(outbox.push(text(150), 200).is_err());
+        let mut left = outbox.bytes();
+        while left > 0 {
+            let _ = outbox.write_with(|slices| Ok(slices[0].len().min(70)));
+            left = outbox.bytes();
+        }
+        outbox.push(text(150), 200).unwrap();
+        assert!(outbox.push(text(150), 200).is_err());
     }
 
     #[test]

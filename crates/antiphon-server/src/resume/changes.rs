@@ -49,8 +49,7 @@ impl Core {
 
     /// What was kept of its session elsewhere has come to `recovery`.
     pub(super) fn session_has_come(&self, recovery: &Recovery, mut kept: Kept) {
-        let moved = self.entry(self.numbers.take(1), (0, 0), What::Moved);
-        kept.journal.push(moved, &self.shared.resume, recovery.is_ghost());
+        kept.journal.moves(self.entry(self.numbers.take(1), (0, 0), What::Moved));
         recovery.kept.replace(kept);
         recovery.is_pending.set(false);
     }

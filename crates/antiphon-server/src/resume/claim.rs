@@ -21,7 +21,7 @@ use crate::session::{Closing, Socket};
 const LATELY: i64 = 10_000;
 
 /// How long that client has to show that it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Somebody wants a session.
 pub(crate) struct Claim {

@@ -51,6 +51,9 @@ pub(crate) enum What {
     Moved,
 }
 
+/// Bytes that an entry takes besides what was said.
+const ENTRY: u32 = size_of::<Entry>() as u32;
+
 /// Where to go on: the entry, and how many of its frames were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -68,8 +71,7 @@ impl Journal {
     /// that goes as well; `is_ghost` says that nobody is.
     pub(crate) fn push(&mut self, mut entry: Entry, bounds: &Settings, is_ghost: bool) {
         let now = entry.at;
-        let bytes = u32::try_from(size_of::<Entry>()).unwrap_or(u32::MAX);
-        entry.bytes = entry.bytes.saturating_add(bytes);
+        entry.bytes = entry.bytes.saturating_add(ENTRY);
         self.bytes += entry.bytes as usize;
         self.entries.push_back(entry);
         while self.entries.len() > bounds.events || self.bytes > bounds.bytes {
@@ -78,6 +80,14 @@ impl Journal {
         if !is_ghost {
             self.forget_old(now, bounds);
         }
+    }
+
+    /// Adds the place at which the session moved to another core. It may be one too many for a moment: nothing is forgotten for it
+    /// that is about to be said again.
+    pub(crate) fn moves(&mut self, mut entry: Entry) {
+        entry.bytes = ENTRY;
+        self.bytes += entry.bytes as usize;
+        self.entries.push_back(entry);
     }
 
     /// Forgets what is older than the window.
@@ -301,11 +311,11 @@ mod tests {
         journal.push(said(&here, 1, 0), &bounds, false);
         let old_volatile = here.take(1);
         let moved = Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
-        journal.push(moved, &bounds, false);
+        journal.moves(moved);
         let new_volatile = there.take(1);
         journal.push(said(&there, 1, 0), &bounds, false);
         let back = Entry { offset: here.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
-        journal.push(back, &bounds, false);
+        journal.moves(back);
         journal.push(said(&here, 1, 0), &bounds, false);
         assert_eq!(journal.position(Some(old_volatile)), at(1, 0), "from the first stay");
         assert_eq!(journal.position(Some(new_volatile)), at(2, 0));

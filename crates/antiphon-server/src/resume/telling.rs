@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use antiphon_core::event::{Delivery, Envelope};
+use antiphon_core::event::{Delivery, Envelope, Event};
 use antiphon_wire::socket::Encoded;
 use bytes::Bytes;
 
@@ -61,6 +61,9 @@ impl Socket {
         if core.keeps_from(self, envelope, numbered.bytes) {
             return;
         }
+        if recovery.is_ghost() && self.is_own_presence(&envelope.event) {
+            return;
+        }
         let delivery = envelope.event.delivery();
         if delivery != Delivery::Volatile {
             let entry = core.delivered(envelope, numbered.offset, (numbered.frames.len(), numbered.bytes));
@@ -74,6 +77,12 @@ impl Socket {
             self.connection.push_event(core, frame.clone(), delivery, self.voice, envelope, Some(offset));
             core.count(|tally| tally.sent(self.voice, name, 1));
         }
+    }
+
+    /// Whether `event` says that whoever it speaks for goes or comes: that is about itself, and no news to its client.
+    fn is_own_presence(&self, event: &Event) -> bool {
+        let Event::PresenceChanged { person, .. } = event else { return false };
+        self.actor().person() == Some(person)
     }
 
     /// Something that it had to hear was not kept for it.

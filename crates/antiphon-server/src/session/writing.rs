@@ -38,8 +38,8 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        let pushed = self.outbox.borrow_mut().push(frame, usize::MAX);
-        self.pushed(core, pushed.is_err());
+        self.outbox.borrow_mut().push_again(frame);
+        self.pushed(core, false);
     }
 
     /// Says an event's frame, as its delivery allows. `offset` is that of the frame, if it has one.

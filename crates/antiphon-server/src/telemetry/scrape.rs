@@ -163,6 +163,15 @@ impl Scraper {
             "Pieces of answers joined because their receiver did not keep up.",
         )
         .sample(&[], reading.joined);
+        page.gauge("antiphon_sessions_waiting", "Sessions that wait for their clients to resume them.")
+            .sample(&[], shared.sessions.waiting());
+        page.counter("antiphon_sessions_resumed_total", "Sessions that were resumed.")
+            .sample(&[], reading.resumed);
+        page.counter(
+            "antiphon_sessions_lapsed_total",
+            "Sessions that somebody wanted to resume and could not: expired, unknown, or with a gap.",
+        )
+        .sample(&[], reading.lapsed);
         page.counter(
             "antiphon_acks_unasked_total",
             "Acknowledgements from clients of what nobody had asked for.",

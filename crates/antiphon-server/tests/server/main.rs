@@ -20,6 +20,7 @@
 //! | [`issuers`] | issuers of tokens whose keys are fetched |
 //! | [`logs`] | what is logged of a connection, and what is not |
 //! | [`faults`] | what clients see of a store that fails |
+//! | [`resume`] | what a client finds that comes back after its connection was lost |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
 //! | [`webhooks`] | other servers are told what happens: signed, in order, and nothing lost |
@@ -55,6 +56,7 @@ mod origins;
 mod packets;
 mod polling;
 mod rates;
+mod resume;
 mod stop;
 mod support;
 mod tls;

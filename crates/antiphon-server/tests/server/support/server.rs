@@ -108,6 +108,11 @@ impl Server {
         self.running().open_connections()
     }
 
+    /// Sessions that wait for their clients.
+    pub(crate) fn waiting_sessions(&self) -> usize {
+        self.running().waiting_sessions()
+    }
+
     /// Has the operator give an order, which must be done.
     pub(crate) async fn order(&self, command: Command) {
         let outcome = self.app().handle(&operator(), command).await;

@@ -1,0 +1,53 @@
+//! What a client finds that comes back after its connection was lost, for those who ask for it (P4, T-10).
+//!
+//! | file | states |
+//! |---|---|
+//! | [`tab`] | a client that resumes, as the official one does |
+//! | [`missed`] | what was missed comes once and in order, whatever carries it and wherever it is cut |
+//! | [`faults`] | the known faults of the reference are none of ours |
+//! | [`claims`] | who may resume what, and what they are told who may not |
+//! | [`bounds`] | how much is kept, for how long, and for how many |
+//! | [`others`] | whoever does not ask gets the very same bytes as ever |
+
+mod bounds;
+mod claims;
+mod faults;
+mod missed;
+mod others;
+mod tab;
+
+use antiphon_core::command::Command;
+use antiphon_core::notices::{Notice, NoticeKind};
+use antiphon_server::config::Config;
+
+use crate::support::people::{self, person};
+use crate::support::server::Server;
+
+/// A server on four cores: whoever comes back is mostly served by another one.
+async fn server(change: impl FnOnce(&mut Config)) -> Server {
+    people::server(|config| {
+        config.server.cores = 4;
+        config.limits.events_per_second = 0;
+        change(config);
+    })
+    .await
+}
+
+/// Tells Ada the numbers of `numbers`, each in a notice.
+async fn tell(server: &Server, numbers: impl IntoIterator<Item = u32>) {
+    for number in numbers {
+        tell_at_length(server, number, "").await;
+    }
+}
+
+/// Tells Ada a number in a notice with these words.
+async fn tell_at_length(server: &Server, number: u32, words: &str) {
+    let (title, message) = (number.to_string(), format!("Number {number}.{words}"));
+    let notice = Notice { kind: NoticeKind::Info, title, message, action: None };
+    server.order(Command::SendNotice { person: person("ada"), notice }).await;
+}
+
+/// Waits until so many sessions wait for their clients.
+async fn until_waiting(server: &Server, sessions: usize) {
+    server.until("sessions to wait", |server| server.waiting_sessions() == sessions).await;
+}
