@@ -31,6 +31,10 @@ pub enum Command {
         agent: AgentId,
         /// Who the payload says is asking.
         person: Claim,
+        /// Where whoever asks stands: the messages after this position are told to the connection before anything that is
+        /// said from now on. The core seats and says where the conversation stands; whoever seats connections does the
+        /// telling, by [`ReadHistory`](Self::ReadHistory). `None` is only what is said from now on.
+        after: Option<u64>,
     },
     /// Stop listening to the conversation with `agent`.
     LeaveConversation {
@@ -431,6 +435,13 @@ pub enum Outcome {
         seq: u64,
         /// Whether it was there already, said by an earlier try under the same [`Once`].
         duplicate: bool,
+    },
+    /// The connection hears the conversation.
+    Joined {
+        /// Which one.
+        conversation: ConversationId,
+        /// The position of its last message, 0 if there is none; every later one reaches the connection.
+        seq: u64,
     },
     /// Messages, oldest first.
     History(Vec<Message>),

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::actor::Actor;
 use crate::command::{Command, Outcome};
+use crate::conversation::Message;
 use crate::event::Event;
 use crate::ids::Timestamp;
 use crate::refusal::Refusal;
@@ -52,6 +53,11 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// How this API says `event` to those who hear it. Nothing in `out` means that this API does not say it.
     fn outbound(&self, event: &Event, out: &mut Out);
+
+    /// How this API says a message of the past to one who joins its conversation and has missed it.
+    fn recalled(&self, message: &Message, out: &mut Out) {
+        self.outbound(&Event::MessagePosted(message.clone()), out);
+    }
 }
 
 /// What a client event means.

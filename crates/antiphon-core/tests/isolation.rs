@@ -304,7 +304,7 @@ impl World {
         let somebody = named.unwrap_or_else(|| person("nobody"));
         let once = |wanted: bool| wanted.then(|| Once { key: format!("{}", step.agent) });
         Some(match step.what {
-            What::Join => Command::JoinConversation { agent: id, person: claim },
+            What::Join => Command::JoinConversation { agent: id, person: claim, after: None },
             What::Leave => Command::LeaveConversation { agent: id, person: claim },
             What::Post { once: wanted } => Command::PostMessage {
                 agent: id,

@@ -265,6 +265,12 @@ fn run(reference: &Reference, block: &Block) -> (Vec<String>, Vec<String>) {
             dialect.outbound(&event, &mut out);
             (told(&block.body), said(&out))
         }
+        "recalled" => {
+            let message = named(samples::messages(), block.subject(), block.line);
+            let mut out = Out::default();
+            dialect.recalled(&message, &mut out);
+            (told(&block.body), said(&out))
+        }
         "rooms" => rooms(reference, block),
         other => panic!("line {}: there is no kind of block called {other:?}", block.line),
     }
@@ -359,7 +365,7 @@ fn connect_errors(reference: &Reference) -> BTreeSet<String> {
 
 fn lines_told(block: &Block) -> Vec<String> {
     match block.kind.as_str() {
-        "welcome" | "reply" | "server" | "dismissed" => told(&block.body),
+        "welcome" | "reply" | "server" | "recalled" | "dismissed" => told(&block.body),
         "client" => told(block.parts().2),
         _ => Vec::new(),
     }

@@ -36,7 +36,7 @@ test("a namespace that is not served is refused, and the client's other one goes
   await next(socket, "connect");
   const error = await next(socket.io.socket("/admin", { auth: { token: "key-of-ada" } }), "connect_error");
   assert.equal(error.message, "Invalid namespace");
-  assert.deepEqual(await socket.timeout(10_000).emitWithAck("chat:join", { agentId: "helper" }), { ok: true });
+  assert.equal((await socket.timeout(10_000).emitWithAck("chat:join", { agentId: "helper" })).ok, true);
 });
 
 test("a client whose token is wrong at first connects once it is right", async (t) => {

@@ -65,7 +65,7 @@ test("a person who is revoked loses every socket, and nobody else does", async (
     tab.connect();
     assert.equal((await next(tab, "connect_error")).message, "Invalid authentication token");
   }
-  assert.deepEqual(await bob.timeout(10_000).emitWithAck("chat:join", { agentId: "adviser" }), { ok: true });
+  assert.equal((await bob.timeout(10_000).emitWithAck("chat:join", { agentId: "adviser" })).ok, true);
 });
 
 test("a person who is disconnected may come back", async (t) => {

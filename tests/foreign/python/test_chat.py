@@ -131,7 +131,9 @@ async def test_an_acknowledgement_tells_that_it_was_done_or_why_not(configured):
         refused = await client.call("chat:message", payload, timeout=PATIENCE)
         assert (refused["ok"], refused["error"]["code"]) == (False, code)
     await client.emit("no:such:event", b"\x00\xff" * 50_000)
-    assert await client.call("chat:join", {"agentId": "helper"}, timeout=PATIENCE) == {"ok": True}
+    joined = await client.call("chat:join", {"agentId": "helper"}, timeout=PATIENCE)
+    # Whether the answer is there by now is the agent's business.
+    assert joined["ok"] and joined["seq"] in (1, 2)
     await client.disconnect()
 
 

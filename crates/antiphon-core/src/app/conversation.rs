@@ -25,7 +25,9 @@ impl App {
         let person = access::identity(&caller.actor, claim)?;
         let (_, conversation) = self.converse(caller, Action::Listen, agent, person).await?;
         self.seat(caller, &Topic::Conversation(conversation))?;
-        Ok(Outcome::Done)
+        // Looked at once the connection hears what comes, so that nothing lies between the two.
+        let last = self.ports.store.recent(conversation, 1).await?;
+        Ok(Outcome::Joined { conversation, seq: last.last().map_or(0, |message| message.seq) })
     }
 
     pub(super) fn leave_conversation(
@@ -165,7 +167,7 @@ mod tests {
     use crate::notices::{Notice, NoticeKind};
 
     fn join(agent: &str) -> Command {
-        Command::JoinConversation { agent: agent_id(agent), person: Claim::NONE }
+        Command::JoinConversation { agent: agent_id(agent), person: Claim::NONE, after: None }
     }
 
     fn read(agent: &str, after: u64, limit: u32) -> Command {
@@ -235,7 +237,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn joining_seats_the_connection_and_leaving_needs_no_store() {
         let mut stage = Stage::new().await;
-        assert_eq!(stage.ada(join("luna")).await, Ok(Outcome::Done));
+        let conversation = ConversationId::direct(&agent_id("luna"), &person("ada"));
+        assert_eq!(stage.ada(join("luna")).await, Ok(Outcome::Joined { conversation, seq: 0 }));
         assert!(stage.audience.hears(connection(1), &talk("luna", "ada")));
         let calls = stage.store.calls();
         let leave = |claim| Command::LeaveConversation { agent: agent_id("luna"), person: claim };
@@ -247,6 +250,18 @@ mod tests {
         stage.audience.refuse(true);
         assert_eq!(stage.ada(join("luna")).await.unwrap_err().code, Code::TooLarge);
         stage.hears_nothing_more().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_joins_is_told_where_the_conversation_stands() {
+        let mut stage = Stage::new().await;
+        stage.post("one").await.unwrap();
+        stage.hears(&["posted one", "relation", "started", "chunk 0 \"ok\"", "finished ok"]).await;
+        for after in [None, Some(0), Some(1), Some(u64::MAX)] {
+            let join = Command::JoinConversation { agent: agent_id("luna"), person: Claim::NONE, after };
+            let joined = stage.ada(join).await;
+            assert!(matches!(joined, Ok(Outcome::Joined { seq: 2, .. })), "{joined:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

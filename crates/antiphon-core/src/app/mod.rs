@@ -174,7 +174,8 @@ impl App {
 
     async fn dispatch(self: &Arc<Self>, caller: &Caller, command: Command) -> Result<Outcome, Trouble> {
         match command {
-            Command::JoinConversation { agent, person } => {
+            // From where on the past is told does not change who may listen, nor from when on they do.
+            Command::JoinConversation { agent, person, after: _ } => {
                 self.join_conversation(caller, &agent, &person).await
             }
             Command::LeaveConversation { agent, person } => self.leave_conversation(caller, &agent, &person),

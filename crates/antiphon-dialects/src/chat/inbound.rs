@@ -32,7 +32,16 @@ pub(super) fn inbound(event: &str, args: &Args) -> Inbound {
     }
 }
 
-/// `chat:join`, `chat:leave`, `agent:subscribe`, `agent:unsubscribe`.
+/// `chat:join`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JoinPayload {
+    agent_id: String,
+    user_id: Option<String>,
+    after: Option<u64>,
+}
+
+/// `chat:leave`, `agent:subscribe`, `agent:unsubscribe`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AgentPayload {
@@ -66,6 +75,7 @@ struct PresencePayload {
     user_id: Option<String>,
 }
 
+const JOIN_NEEDED: &str = "This event needs an object with agentId as text; userId is optional, and text if present; after is optional, and a whole number from 0 if present.";
 const AGENT_NEEDED: &str =
     "This event needs an object with agentId as text; userId is optional, and text if present.";
 const MESSAGE_NEEDED: &str = "This event needs an object with agentId and message as text; userId and clientMessageId are optional, and text if present.";
@@ -74,8 +84,12 @@ const TYPING_NEEDED: &str = "This event needs an object with agentId as text and
 const PRESENCE_NEEDED: &str = "This event needs an object; userId is optional, and text if present.";
 
 fn join(args: &Args) -> Result<Command, Refusal> {
-    let (agent, person) = agent_and_claim(args)?;
-    Ok(Command::JoinConversation { agent, person })
+    let payload: JoinPayload = payload::object(args, JOIN_NEEDED)?;
+    Ok(Command::JoinConversation {
+        agent: AgentId::parse(&payload.agent_id)?,
+        person: claim(payload.user_id)?,
+        after: payload.after,
+    })
 }
 
 fn leave(args: &Args) -> Result<Command, Refusal> {
@@ -227,6 +241,23 @@ mod tests {
         assert_eq!(name("null"), Ok(None));
         for wrong in [r#""""#.to_owned(), format!("{:?}", "x".repeat(129)), "7".into(), "[]".into()] {
             assert_eq!(name(&wrong), Err(Code::Invalid), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_a_whole_number_from_0_or_absent() {
+        let after =
+            |value: &str| match said("chat:join", &format!(r#"[{{"agentId":"luna","after":{value}}}]"#)) {
+                Inbound::Command(Command::JoinConversation { after, .. }) => Ok(after),
+                Inbound::Refused(refusal) => Err(refusal.code),
+                other => panic!("{value} became {other:?}"),
+            };
+        assert_eq!(after("null"), Ok(None));
+        for position in [0, 41, u64::MAX] {
+            assert_eq!(after(&position.to_string()), Ok(Some(position)));
+        }
+        for wrong in ["-1", "1.5", "1e3", r#""41""#, "true", "[41]", "{}", "18446744073709551616"] {
+            assert_eq!(after(wrong), Err(Code::Invalid), "{wrong}");
         }
     }
 

@@ -20,6 +20,7 @@ pub mod rooms;
 
 use antiphon_core::actor::Actor;
 use antiphon_core::command::Outcome;
+use antiphon_core::conversation::Message;
 use antiphon_core::dialect::{Args, ConnectError, Credential, Dialect, Inbound, Out};
 use antiphon_core::event::Event;
 use antiphon_core::ids::Timestamp;
@@ -75,6 +76,10 @@ impl Dialect for Chat {
 
     fn outbound(&self, event: &Event, out: &mut Out) {
         outbound::outbound(event, out);
+    }
+
+    fn recalled(&self, message: &Message, out: &mut Out) {
+        outbound::recalled(message, out);
     }
 }
 

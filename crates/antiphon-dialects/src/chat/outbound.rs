@@ -31,7 +31,7 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         Event::ReplyChunk(chunk) => stream(chunk, out),
         Event::ReplyFinished { message, tokens, relation } => {
             typing(&message.agent, None, false, message.at, out);
-            complete(message, *tokens, relation, out);
+            finished(message, *tokens, relation, out);
         }
         Event::ReplyFailed(reply) => reply_failed(reply, out),
         Event::PresenceChanged { person, status, changed, at } => {
@@ -107,6 +107,7 @@ fn posted(message: &Message, out: &mut Out) {
         },
         content: &message.text,
         timestamp: message.at,
+        seq: message.seq,
     };
     out.emit("chat:message", &payload);
 }
@@ -157,20 +158,30 @@ fn stream(chunk: &Chunk, out: &mut Out) {
     });
 }
 
-fn complete(message: &Message, tokens: u64, relation: &Relation, out: &mut Out) {
+/// What was said earlier. What an agent said is whole; how it felt and what that cost is not kept.
+pub(super) fn recalled(message: &Message, out: &mut Out) {
+    match message.author {
+        Party::Person => posted(message, out),
+        Party::Agent => complete(message, None, out),
+    }
+}
+
+fn finished(message: &Message, tokens: u64, relation: &Relation, out: &mut Out) {
     let state = State::of(relation);
+    let metadata =
+        Metadata { emotions: state.emotions(), relation_level: state.level(), tokens_used: tokens, state };
+    complete(message, Some(metadata), out);
+}
+
+fn complete(message: &Message, metadata: Option<Metadata>, out: &mut Out) {
     let payload = Complete {
         agent_id: &message.agent,
         message_id: message.id,
         // Pieces end with a space, the whole does not.
         full_content: message.text.trim(),
         timestamp: message.at,
-        metadata: Metadata {
-            emotions: state.emotions(),
-            relation_level: state.level(),
-            tokens_used: tokens,
-            state,
-        },
+        seq: message.seq,
+        metadata,
     };
     out.emit("chat:message:complete", &payload);
 }
@@ -249,6 +260,7 @@ struct ChatMessage<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: Timestamp,
+    seq: u64,
 }
 
 #[derive(Serialize)]
@@ -279,7 +291,9 @@ struct Complete<'a> {
     message_id: MessageId,
     full_content: &'a str,
     timestamp: Timestamp,
-    metadata: Metadata,
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Serialize)]

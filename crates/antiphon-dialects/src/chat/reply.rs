@@ -2,7 +2,7 @@
 //!
 //! The documented way is silence when it worked and `chat:error` when it did not. Acks are not documented, but a client that
 //! asks for one gets one: `{"ok":true}`, with `id` and `seq` of a message that was stored
-//! (and `duplicate` when that was earlier), or `{"ok":false,"error":…}`.
+//! (and `duplicate` when that was earlier), with the `seq` at which a room stands that was entered, or `{"ok":false,"error":…}`.
 
 use antiphon_core::command::Outcome;
 use antiphon_core::dialect::Out;
@@ -30,6 +30,7 @@ fn done(outcome: &Outcome, out: &mut Out) {
         Outcome::Posted { id, seq, duplicate, .. } => {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
+        Outcome::Joined { seq, .. } => out.ack(&Joined { ok: true, seq: *seq }),
         Outcome::Done | Outcome::History(_) | Outcome::Conversations(_) => out.ack(&Done { ok: true }),
         // No event of this API asks for these.
         Outcome::Personas(_)
@@ -98,6 +99,12 @@ fn failure_text(event: &str) -> &'static str {
 #[derive(Serialize)]
 struct Done {
     ok: bool,
+}
+
+#[derive(Serialize)]
+struct Joined {
+    ok: bool,
+    seq: u64,
 }
 
 #[derive(Serialize)]

@@ -21,6 +21,7 @@ pub(super) fn reply(event: &str, outcome: &Result<Outcome, Refusal>, out: &mut O
         Ok(
             Outcome::Done
             | Outcome::Posted { .. }
+            | Outcome::Joined { .. }
             | Outcome::History(_)
             | Outcome::Conversations(_)
             | Outcome::Personas(_)

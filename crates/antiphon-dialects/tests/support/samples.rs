@@ -30,6 +30,7 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("done", Ok(Outcome::Done)),
         ("posted", Ok(posted(false))),
         ("posted-before", Ok(posted(true))),
+        ("joined", Ok(Outcome::Joined { conversation: conversation(), seq: 41 })),
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
         ("booked", Ok(Outcome::Booked { entry: entry(), duplicate: false })),
         ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
@@ -351,6 +352,11 @@ fn deposit() -> Entry {
 
 fn charge() -> Entry {
     Entry { amount: -3, balance: 54, reason: Reason::Chat, key: Some(question_id().to_string()), ..entry() }
+}
+
+/// What was said, by name.
+pub(crate) fn messages() -> Vec<(&'static str, Message)> {
+    vec![("question", question()), ("answer", answer())]
 }
 
 fn question() -> Message {

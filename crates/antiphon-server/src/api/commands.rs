@@ -229,7 +229,8 @@ impl Done {
 impl From<Outcome> for OutcomeView {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Done | Outcome::Watched { .. } => Self::Done,
+            // There is no connection that would hear it, so where it stands says nothing more.
+            Outcome::Done | Outcome::Watched { .. } | Outcome::Joined { .. } => Self::Done,
             Outcome::Posted { id, conversation, seq, duplicate } => Self::Posted(Posted {
                 id: id.to_string(),
                 conversation: conversation.to_string(),

@@ -7,8 +7,19 @@ use antiphon_core::actor::Principal;
 use antiphon_core::topic::Topic;
 use tokio::sync::oneshot;
 
+use crate::cores::Core;
 use crate::hub::Mail;
 use crate::shared::Shared;
+
+impl Core {
+    /// Waits until everything that was published before has been delivered on this core.
+    pub(crate) async fn empty_the_mailbox(&self) {
+        let (answer, answered) = oneshot::channel();
+        self.mailbox.post(Mail::Listeners(Topic::Nodes, answer));
+        // A core that stops delivers nothing more.
+        let _ = answered.await;
+    }
+}
 
 impl Shared {
     /// Sends every socket of `principal` away: it leaves its rooms, is told so, and its connection is closed. Returns how many

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use antiphon_core::event::{Delivery, Envelope};
+use antiphon_core::event::{Delivery, Envelope, Event};
 
 use super::{Full, Queued};
 use crate::cores::Core;
@@ -26,7 +26,12 @@ pub(crate) struct Held {
 impl Held {
     /// Keeps `envelope`, one of whose frames has so many `bytes`; it comes once for each of its frames, one after the other. What
     /// is volatile is dropped when there is no room, and anything else is an error then.
-    fn keep(&mut self, envelope: &Arc<Envelope>, bytes: usize, limit: usize) -> Result<Queued, Full> {
+    pub(super) fn keep(
+        &mut self,
+        envelope: &Arc<Envelope>,
+        bytes: usize,
+        limit: usize,
+    ) -> Result<Queued, Full> {
         let is_here = self.waiting.last().is_some_and(|last| Arc::ptr_eq(last, envelope));
         let more = if is_here { bytes } else { bytes + PLACE };
         if self.bytes + more > limit && (is_here || !self.waiting.is_empty()) {
@@ -40,6 +45,16 @@ impl Held {
             self.waiting.push(envelope.clone());
         }
         Ok(Queued::Whole)
+    }
+
+    /// What waits, in order.
+    pub(super) fn into_waiting(self) -> Vec<Arc<Envelope>> {
+        self.waiting
+    }
+
+    /// Forgets what `is_over` names. The room that it took is not given back: that it was taken for a while is what counts.
+    pub(super) fn forget(&mut self, is_over: impl Fn(&Event) -> bool) {
+        self.waiting.retain(|envelope| !is_over(&envelope.event));
     }
 }
 
@@ -55,11 +70,7 @@ impl Socket {
     /// did not hold.
     pub(crate) fn release(self: &Rc<Self>, core: &Rc<Core>, mut skip: impl FnMut(&Arc<Envelope>) -> bool) {
         let Some(held) = self.held.take() else { return };
-        let connection = &self.connection;
-        connection.withhold(connection.sockets.borrow().iter().any(|socket| socket.withholds()));
-        if connection.is_closed() && self.recovery.is_none() {
-            return;
-        }
+        self.note_withholding();
         for envelope in held.waiting.iter().filter(|envelope| !skip(envelope)) {
             self.tell(core, envelope);
         }
@@ -68,24 +79,33 @@ impl Socket {
         }
     }
 
-    /// Tells this socket alone what `envelope` says.
-    fn tell(self: &Rc<Self>, core: &Core, envelope: &Arc<Envelope>) {
+    /// Tells this socket alone what `envelope` says, unless history tells it.
+    pub(super) fn tell(self: &Rc<Self>, core: &Core, envelope: &Arc<Envelope>) {
         if self.recovery.is_some() {
             if let Some(numbered) = core.number(self.voice, envelope) {
                 self.hear(core, envelope, &numbered);
             }
             return;
         }
+        if self.connection.is_closed() {
+            return;
+        }
         let delivery = envelope.event.delivery();
         for (name, frame) in core.render(self.voice, &envelope.event) {
+            if core.keeps_from(self, envelope, frame.len()) {
+                continue;
+            }
             self.connection.push_event(core, frame, delivery, self.voice, envelope, None);
             core.count(|tally| tally.sent(self.voice, name, 1));
         }
     }
 
-    /// Whether something may be kept from it.
-    fn withholds(&self) -> bool {
-        self.held.borrow().is_some()
+    /// Has its connection know whether something may be kept from one of its sockets.
+    pub(super) fn note_withholding(&self) {
+        let withholds =
+            |socket: &Rc<Self>| socket.held.borrow().is_some() || !socket.recalls.borrow().is_empty();
+        let any = self.connection.sockets.borrow().iter().any(withholds);
+        self.connection.withhold(any);
     }
 }
 
@@ -97,26 +117,35 @@ impl Core {
         socket.is_some_and(|socket| self.keeps_from(&socket, envelope, bytes))
     }
 
-    /// Whether `socket` does not hear `envelope`, which has so many `bytes`, now.
-    pub(crate) fn keeps_from(&self, socket: &Socket, envelope: &Arc<Envelope>, bytes: usize) -> bool {
-        let mut held = socket.held.borrow_mut();
-        let Some(held) = held.as_mut() else { return false };
-        match held.keep(envelope, bytes, self.shared.limits.outbox) {
-            Ok(Queued::Dropped) => self.shared.counters.dropped(),
-            Ok(Queued::Whole | Queued::Joined) => {}
-            Err(Full) => {
-                held.is_short = true;
-                socket.connection.overflow(self);
-            }
+    /// Whether `socket` does not hear this frame of `envelope`, or all of it, which has so many `bytes`, now.
+    pub(crate) fn keeps_from(&self, socket: &Rc<Socket>, envelope: &Arc<Envelope>, bytes: usize) -> bool {
+        let kept = socket.held.borrow_mut().as_mut().map(|held| {
+            let kept = held.keep(envelope, bytes, self.shared.limits.outbox);
+            held.is_short |= kept.is_err();
+            kept
+        });
+        match kept {
+            Some(kept) => socket.note_kept(self, kept),
+            None => return socket.is_told_by_history(self, envelope, bytes),
         }
         true
+    }
+}
+
+impl Socket {
+    /// Draws the consequences of what became of an event that was to wait.
+    pub(super) fn note_kept(&self, core: &Core, kept: Result<Queued, Full>) {
+        match kept {
+            Ok(Queued::Dropped) => core.shared.counters.dropped(),
+            Ok(Queued::Whole | Queued::Joined) => {}
+            Err(Full) => self.connection.overflow(core),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use antiphon_core::conversation::Party;
-    use antiphon_core::event::Event;
     use antiphon_core::ids::{AgentId, PersonId, Timestamp};
     use antiphon_core::topic::Topic;
 

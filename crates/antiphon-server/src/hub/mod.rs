@@ -6,6 +6,7 @@
 //! | [`rooms`] | topic → members on this core, and the fan-out |
 //! | [`outbox`] | what waits for one connection |
 //! | [`holding`] | what waits for a socket that must not hear it yet |
+//! | [`recall`] | what a socket is told by history, so that the present does not tell it again |
 //! | [`eviction`] | who has to go: revoked, or sent away by order |
 //! | [`census`] | what all cores are asked together |
 
@@ -14,10 +15,12 @@ mod eviction;
 mod holding;
 mod mailbox;
 mod outbox;
+mod recall;
 mod rooms;
 
 pub(crate) use eviction::Heard;
 pub(crate) use holding::Held;
 pub(crate) use mailbox::{Hub, Mail, Mailbox};
 pub(crate) use outbox::{Full, Outbox, Queued};
+pub(crate) use recall::Recall;
 pub(crate) use rooms::{Frames, Rooms, Seat};

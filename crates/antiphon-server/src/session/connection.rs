@@ -11,7 +11,7 @@ use antiphon_wire::engine::{self, Transport};
 use antiphon_wire::socket::{Decoder, Encoded, Incoming};
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Closing, Dismissal, Socket};
 use crate::cores::Core;
@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(super) events: Cell<u64>,
     /// The second in which a minute with unknown events began, and how many there were since.
     pub(super) unknown: Cell<(u32, u32)>,
+    /// Told when everything was written, while somebody waits for that.
+    pub(super) written: RefCell<Option<Rc<Notify>>>,
     /// What it counts for with its address.
     place: Option<Place>,
 }
@@ -128,6 +130,7 @@ impl Connection {
             scheduled: Cell::new(u64::MAX),
             events: Cell::new(0),
             unknown: Cell::new((0, 0)),
+            written: RefCell::default(),
             place: admission.keep(),
             mount,
         });
@@ -261,6 +264,7 @@ impl Connection {
             self.close(core, Closing::Peer);
         } else {
             self.update(|state| state.leaving = true);
+            self.note_written();
         }
     }
 
@@ -317,6 +321,7 @@ impl Connection {
         core.shared.counters.closed(why);
         core.count(|tally| tally.closed(why.name()));
         self.engine.borrow_mut().close();
+        self.note_written();
         match self.link.replace(Link::Closed) {
             Link::Websocket(stream) => self.say_goodbye(&stream, why),
             Link::Polling { waiting, probing, .. } => {

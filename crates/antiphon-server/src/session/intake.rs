@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use antiphon_wire::engine::{self, Transport};
-use antiphon_wire::socket::{Encoded, Incoming, Malformed};
+use antiphon_wire::socket::{Encoded, Event, Incoming, Malformed};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -119,6 +119,27 @@ impl Connection {
             self.queued.set(self.queued.get().saturating_sub(weight(next)));
         }
         next
+    }
+
+    /// Takes out the next packet if it says the same again: the event of this name and these arguments in the same namespace,
+    /// without attachments.
+    pub(super) fn next_repeat(&self, namespace: &str, name: &str, args: &str) -> Option<Event> {
+        let is_repeat = |packet: &Incoming| match packet {
+            Incoming::Event(event) => {
+                event.namespace.as_str() == namespace
+                    && event.name == name
+                    && event.args == args
+                    && event.attachments.is_empty()
+            }
+            _ => false,
+        };
+        if !self.inbox.borrow().front().is_some_and(is_repeat) {
+            return None;
+        }
+        match self.next_packet() {
+            Some(Incoming::Event(event)) => Some(event),
+            _ => None,
+        }
     }
 
     /// Keeps a POST back while as much as one message may have is waiting already; its client waits for the answer meanwhile, and

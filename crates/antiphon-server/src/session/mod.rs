@@ -15,8 +15,10 @@
 //! | [`speaking`] | how much a client may say |
 //! | [`seating`] | how somebody is let in |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
+//! | [`catching_up`] | how a socket is told what it has missed of a conversation |
 //! | [`replying`] | what a client is told about what it sent |
 
+mod catching_up;
 mod closing;
 mod connection;
 mod deadlines;

@@ -2,9 +2,13 @@
 //!
 //! Packets of one connection are processed one after the other, in the order sent.
 
+use std::pin::Pin;
 use std::rc::Rc;
 
+use antiphon_core::actor::Claim;
+use antiphon_core::command::Command;
 use antiphon_core::dialect::{Args, Inbound};
+use antiphon_core::ids::AgentId;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_wire::socket::{Encoded, Event, Incoming};
 use tracing::field::Empty;
@@ -74,7 +78,11 @@ async fn process(processing: Processing) {
                 within(whose, connecting.instrument(span)).await;
             }
             Incoming::Event(packet) => match socket_of(core, connection, packet.namespace.as_str()) {
-                Some(socket) => within(whose, event(core, &socket, packet)).await,
+                Some(socket) => {
+                    if let Some(join) = within(whose, event(core, &socket, packet)).await {
+                        return go_on_aside(processing, socket, join, whose);
+                    }
+                }
                 // A client that was sent out of a namespace goes on speaking there until it hears of it.
                 None if connection.has_dismissed() => {}
                 None => connection.close(core, Closing::Malformed("an event before CONNECT")),
@@ -95,6 +103,45 @@ async fn process(processing: Processing) {
     }
     if connection.is_leaving() {
         connection.close(core, Closing::Peer);
+    }
+}
+
+/// Catches up and then processes what else waits, while whoever read the packet goes on reading: heartbeats are answered and the
+/// end of the client is noticed, however long that takes.
+fn go_on_aside(processing: Processing, socket: Rc<Socket>, join: CatchUp, whose: Whose) {
+    let aside: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+        within(whose, join.run(&processing.core, &socket)).await;
+        process(processing).await;
+    });
+    tokio::task::spawn_local(aside);
+}
+
+/// A join that has yet to tell the past.
+struct CatchUp {
+    agent: AgentId,
+    person: Claim,
+    after: u64,
+    /// How it was asked.
+    name: String,
+    id: Option<u64>,
+    args: Args,
+}
+
+impl CatchUp {
+    async fn run(self, core: &Rc<Core>, socket: &Rc<Socket>) {
+        let Self { agent, person, after, name, id, args } = self;
+        let outcome = socket.join_after(core, agent, person, after).await;
+        if socket.is_gone(core) || socket.connection.is_closed() {
+            return;
+        }
+        reply(core, socket, (&name, id), &outcome, Told::InFull);
+        // A client that did not want to wait for so long has said it again meanwhile, and was told all of that.
+        let namespace = core.shared.voice(socket.voice).namespace;
+        while outcome.is_ok()
+            && let Some(repeat) = socket.connection.next_repeat(namespace, &name, args.json())
+        {
+            reply(core, socket, (&name, repeat.id), &outcome, Told::InFull);
+        }
     }
 }
 
@@ -139,17 +186,20 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
     }
 }
 
-async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
+/// Returns what is left to do if that takes as long as the client needs to read.
+async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) -> Option<CatchUp> {
     let voice = core.shared.voice(socket.voice);
     let connection = &socket.connection;
     let asked = (&*packet.name, packet.id);
     if let Err(refusal) = connection.may_speak(core) {
-        return reply(core, socket, asked, &Err(refusal), Told::InFull);
+        reply(core, socket, asked, &Err(refusal), Told::InFull);
+        return None;
     }
     let args = Args::new(packet.args, packet.attachments.iter().map(|bytes| bytes.to_vec()).collect());
     if packet.name == REFRESH {
         // In a box, so that an ordinary event does not carry its size.
-        return Box::pin(refresh(core, socket, packet.id, &args)).await;
+        Box::pin(refresh(core, socket, packet.id, &args)).await;
+        return None;
     }
     if !socket.is_good(core) {
         let message = "Your credential has expired; antiphon:refresh brings a new one.";
@@ -158,7 +208,7 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
         if !socket.is_gone(core) {
             reply(core, socket, asked, &Err(refusal), Told::InFull);
         }
-        return;
+        return None;
     }
     let inbound = {
         let mut out = core.out.borrow_mut();
@@ -173,7 +223,10 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     let is_known = !matches!(inbound, Inbound::Unknown);
     core.count(|tally| tally.received(socket.voice, is_known.then_some(&*packet.name)));
     let (outcome, told) = match inbound {
-        Inbound::Answered => return,
+        Inbound::Answered => return None,
+        Inbound::Command(Command::JoinConversation { agent, person, after: Some(after) }) => {
+            return Some(CatchUp { agent, person, after, name: packet.name, id: packet.id, args });
+        }
         Inbound::Command(command) => {
             let caller = socket.caller();
             (carry_out(&core.shared.app, &caller, command).await, Told::InFull)
@@ -186,7 +239,8 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
             let (name, bytes) = (connection.name(core), packet.name.len());
             tracing::debug!(connection = %name, bytes, "an unknown event");
             if !connection.may_be_unknown(core) {
-                return connection.dismiss(core, Dismissal::Unknown);
+                connection.dismiss(core, Dismissal::Unknown);
+                return None;
             }
             // It is answered if that was asked for, and otherwise passed over.
             (Err(Refusal::invalid("There is no such event here.")), Told::IfAsked)
@@ -195,6 +249,7 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
     if !socket.is_gone(core) {
         reply(core, socket, asked, &outcome, told);
     }
+    None
 }
 
 /// Replaces the credential of `socket` by the one that `args` bring. The same on every mount: the acknowledgement is ours. Who asks

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Connection, Standing};
 use crate::cores::Core;
-use crate::hub::{Held, Seat};
+use crate::hub::{Held, Recall, Seat};
 use crate::mount::VoiceId;
 use crate::resume::{Reason, Recovery};
 
@@ -30,6 +30,8 @@ pub(crate) struct Socket {
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
     /// What waits for it while it must not hear it.
     pub(crate) held: RefCell<Option<Box<Held>>>,
+    /// Conversations whose past it is told, or was told last.
+    pub(crate) recalls: RefCell<Vec<Recall>>,
     /// What is kept for it if it may be resumed.
     pub(crate) recovery: Option<Box<Recovery>>,
 }
@@ -53,6 +55,7 @@ impl Socket {
             counted: Cell::new(counted),
             seats: RefCell::default(),
             held: RefCell::default(),
+            recalls: RefCell::default(),
             recovery: recovery.map(Box::new),
         }
     }

@@ -78,6 +78,30 @@ impl Connection {
         self.pushed(core, true);
     }
 
+    /// Waits until so many `bytes` may be said without more than `ahead` waiting; they may when nothing waits, however many they
+    /// are. Returns whether there is still somebody to say them to. One at a time may wait.
+    pub(super) async fn room_for(&self, bytes: usize, ahead: usize) -> bool {
+        loop {
+            if self.is_closed() || self.is_leaving() {
+                return false;
+            }
+            let waiting = self.waiting_bytes();
+            if waiting == 0 || waiting + bytes <= ahead {
+                return true;
+            }
+            let written = self.written.borrow_mut().get_or_insert_default().clone();
+            written.notified().await;
+            self.written.take();
+        }
+    }
+
+    /// Tells whoever waits that everything was written, or that nothing more will be.
+    pub(super) fn note_written(&self) {
+        if let Some(written) = &*self.written.borrow() {
+            written.notify_one();
+        }
+    }
+
     /// Whether what is said now waits for the client, not only for the end of this turn.
     fn is_behind(&self) -> bool {
         self.state.get().blocked || matches!(&*self.link.borrow(), Link::Polling { waiting: None, .. })
@@ -128,6 +152,14 @@ impl Connection {
     }
 
     fn write(&self, core: &Core) -> io::Result<()> {
+        let written = self.write_out(core);
+        if written.is_ok() {
+            self.note_written();
+        }
+        written
+    }
+
+    fn write_out(&self, core: &Core) -> io::Result<()> {
         let mut link = self.link.borrow_mut();
         match &mut *link {
             Link::Websocket(stream) => {

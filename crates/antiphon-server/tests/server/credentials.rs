@@ -124,7 +124,7 @@ async fn t9_an_expired_credential_is_told_and_given_grace_and_then_let_go() {
         house.key("ada", 1, expires_at).await;
         let mut client = house.client(1, transport).await;
         let joined = client.ask("chat:join", JOIN).await;
-        assert_eq!(client.ack(joined).await, json!({"ok": true}));
+        assert_eq!(client.ack(joined).await["ok"], json!(true));
 
         let told = client.event_named("antiphon:expiring").await;
         let now = SystemClock.now();
@@ -169,7 +169,7 @@ async fn t9_a_new_credential_of_the_same_person_keeps_the_socket_and_its_rooms()
         let mut idle = house.client(3, Transport::Websocket).await;
         let mut client = house.client(1, transport).await;
         let joined = client.ask("chat:join", JOIN).await;
-        assert_eq!(client.ack(joined).await, json!({"ok": true}));
+        assert_eq!(client.ack(joined).await["ok"], json!(true));
 
         if late {
             client.event_named("antiphon:expiring").await;
@@ -238,7 +238,7 @@ async fn t9_what_is_no_credential_of_the_same_person_renews_nothing() {
         assert_eq!(error["message"], json!("This token is somebody else's."));
         // It is who it was.
         let joined = client.ask("chat:join", JOIN).await;
-        assert_eq!(client.ack(joined).await, json!({"ok": true}));
+        assert_eq!(client.ack(joined).await["ok"], json!(true));
         client.engine.close().await;
     }
     assert_eq!(house.server.counters().refused, 2 * 11);
@@ -256,7 +256,7 @@ async fn t9_a_revoked_key_hears_nothing_more_and_its_neighbours_go_on() {
         let mut stays = house.client(2, transport).await;
         for client in [&mut gone, &mut stays] {
             let joined = client.ask("chat:join", JOIN).await;
-            assert_eq!(client.ack(joined).await, json!({"ok": true}));
+            assert_eq!(client.ack(joined).await["ok"], json!(true));
         }
         house.revoke(Revoked::Key(revoked));
         // Published in the same breath: the rooms are left before anything else happens.
@@ -291,7 +291,7 @@ async fn t9_a_revoked_person_goes_from_every_core_whatever_their_keys() {
     house.server.until("all of them to be gone", |server| server.open_connections() == 1).await;
     assert_eq!(other.event_named("presence:user:offline").await["userId"], json!("ada"));
     let joined = other.ask("chat:join", r#"{"agentId":"rex"}"#).await;
-    assert_eq!(other.ack(joined).await, json!({"ok": true}));
+    assert_eq!(other.ack(joined).await["ok"], json!(true));
     assert_eq!(house.server.counters().dismissed, 6);
     house.server.stop().await;
 }
@@ -368,7 +368,7 @@ async fn whoever_is_sent_away_by_order_is_counted() {
     // The key is as good as before.
     house.client(1, Transport::Websocket).await;
     let joined = other.ask("chat:join", r#"{"agentId":"rex"}"#).await;
-    assert_eq!(other.ack(joined).await, json!({"ok": true}));
+    assert_eq!(other.ack(joined).await["ok"], json!(true));
     house.server.stop().await;
 }
 
@@ -400,13 +400,13 @@ async fn p20_a_clock_that_jumps_ends_no_credential_early_and_revives_none() {
         if answer["error"]["code"] == json!("RATE_LIMITED") {
             continue;
         }
-        assert_eq!(answer, json!({"ok": true}));
+        assert_eq!(answer["ok"], true);
     }
     assert!(bob.events().iter().all(|(name, _)| name != "antiphon:expiring"));
     // An hour ahead: nobody who has time left by the monotonic clock loses it.
     clock.set(Timestamp(start.0 + 3_600_000));
     let asked = ada.ask("chat:join", JOIN).await;
-    assert_eq!(ada.ack(asked).await, json!({"ok": true}));
+    assert_eq!(ada.ack(asked).await["ok"], json!(true));
     house.server.stop().await;
 }
 

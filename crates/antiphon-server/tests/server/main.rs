@@ -14,6 +14,8 @@
 //! | [`proactive`] | what agents say by themselves: to whom, when, and once |
 //! | [`companion`] | the companion API: its events as scripts, and its routes |
 //! | [`mission`] | the mission API: its events as scripts, and its routes |
+//! | [`answers`] | every event that asks for an answer gets one, and a message said again is stored once |
+//! | [`catching_up`] | joining with a position: the past, then the present |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -39,9 +41,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests connect to the server that they started")]
 
 mod admin;
+mod answers;
 mod api;
 mod canaries;
 mod canary;
+mod catching_up;
 mod chain;
 mod chat;
 mod claims;

@@ -32,10 +32,10 @@ async fn t26_events_beyond_the_allowance_are_refused_and_nothing_happens() {
         .await;
         let mut watcher = ada(&server, transport).await;
         let joined = watcher.ask("chat:join", JOIN).await;
-        assert_eq!(watcher.ack(joined).await, json!({"ok": true}));
+        assert_eq!(watcher.ack(joined).await["ok"], json!(true));
         let mut typist = ada(&server, transport).await;
         let joined = typist.ask("chat:join", JOIN).await;
-        assert_eq!(typist.ack(joined).await, json!({"ok": true}));
+        assert_eq!(typist.ack(joined).await["ok"], json!(true));
         let mut asked = Vec::new();
         for _ in 0..8 {
             asked.push(typist.ask("chat:typing", TYPING).await);
@@ -58,7 +58,7 @@ async fn t26_events_beyond_the_allowance_are_refused_and_nothing_happens() {
         assert_eq!(error["code"], json!("RATE_LIMITED"));
         // The neighbour has an allowance of its own, and heard what was done and no more.
         let asked = watcher.ask("chat:leave", JOIN).await;
-        assert_eq!(watcher.ack(asked).await, json!({"ok": true}));
+        assert_eq!(watcher.ack(asked).await["ok"], json!(true));
         let heard = watcher.events().into_iter().filter(|(name, _)| name == "chat:typing").count();
         assert_eq!(heard as u64, done);
         // Whoever waits is heard again.
@@ -134,7 +134,7 @@ async fn t7_what_only_the_server_says_is_refused_counted_and_without_effect() {
         let mut client = ada(&server, transport).await;
         for client in [&mut watcher, &mut client] {
             let joined = client.ask("chat:join", JOIN).await;
-            assert_eq!(client.ack(joined).await, json!({"ok": true}));
+            assert_eq!(client.ack(joined).await["ok"], json!(true));
         }
         for name in UNKNOWN {
             let asked = client.ask(name, r#"{"agentId":"luna","userId":"ada"}"#).await;
@@ -142,7 +142,7 @@ async fn t7_what_only_the_server_says_is_refused_counted_and_without_effect() {
             assert_eq!(refused["error"]["message"], json!("There is no such event here."), "{name}");
         }
         let asked = watcher.ask("chat:leave", JOIN).await;
-        assert_eq!(watcher.ack(asked).await, json!({"ok": true}));
+        assert_eq!(watcher.ack(asked).await["ok"], json!(true));
         // Nothing but the presence of those who came.
         for (name, payload) in watcher.events() {
             assert!(name.starts_with("presence:") && payload["userId"] == json!("ada"), "{name} {payload}");
@@ -165,7 +165,7 @@ async fn t7_one_unknown_event_too_many_in_a_minute_ends_the_connection() {
         }
         // Ten are told so, and the connection is as good as before.
         let joined = client.ask("chat:join", JOIN).await;
-        assert_eq!(client.ack(joined).await, json!({"ok": true}));
+        assert_eq!(client.ack(joined).await["ok"], json!(true));
         client.emit(UNKNOWN[10], "{}").await;
         let how = client.over().await;
         let expected = if transport == Transport::Polling { "1" } else { "1008 too many unknown events" };

@@ -347,7 +347,11 @@ pub(super) struct JoinConversation {
 
 impl Draft for JoinConversation {
     fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
-        Ok(Command::JoinConversation { agent: AgentId::parse(&self.agent)?, person: Claim::NONE })
+        Ok(Command::JoinConversation {
+            agent: AgentId::parse(&self.agent)?,
+            person: Claim::NONE,
+            after: None,
+        })
     }
 }
 
