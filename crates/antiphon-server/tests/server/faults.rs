@@ -334,6 +334,12 @@ impl Conversations for Brittle {
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
     }
+    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
+        self.read()?.count(conversation).await
+    }
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.said_by(person).await
+    }
     async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.latest(after, limit).await
     }
