@@ -15,10 +15,10 @@ export const drill = {
   id: "d3",
   title: "Resume (D-3)",
   done: (d) =>
-    `48 clients with \`auth: {recover: true}\` behind a proxy that cuts each connection at a random byte: in the handshake, during the upgrade, before the first event, within events, twice in a row, after volatile events, and every third time so that the server does not hear of it. 200 numbered events a second. ${d.rounds("10,000", 300)} cuts; then half as many again with the server killed every few seconds.`,
+    `48 clients with \`auth: {recover: true}\` behind a proxy that cuts each connection at a random byte: in the handshake, during the upgrade, before the first event, within events, twice in a row, after volatile events, and every third time so that the server does not hear of it. 200 numbered events a second. ${d.rounds("10,000", 150)} cuts; then half as many again with the server killed every few seconds.`,
 
   async run(d) {
-    const [clients, cuts] = [d.pick(48, 12), d.rounds(10_000, 300)];
+    const [clients, cuts] = [d.pick(48, 12), d.rounds(10_000, 150)];
     const house = await House.open(d);
     const proxy = await Proxy.to(d, house.address);
     const readers = Array.from({ length: clients }, (_, index) => {

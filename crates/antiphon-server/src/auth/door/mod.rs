@@ -19,7 +19,7 @@ use antiphon_core::refusal::{Code, Fault, Refusal};
 use antiphon_core::topic::Topic;
 use secrecy::SecretString;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::keys::{self, Order};
 use super::passwords::Passwords;
@@ -61,8 +61,9 @@ struct Door {
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
-    /// When credentials end that were good once: a wall clock that is set back brings none of them to life again.
-    ends: moka::sync::Cache<SecretHash, End>,
+    /// When credentials end that were good once. What was seen to have ended has ended for good: a clock that is set back brings
+    /// it to life no more.
+    ends: moka::sync::Cache<SecretHash, Timestamp>,
     /// Credentials that nobody remembered, and that were looked up in the store or verified.
     looked_up: AtomicU64,
     plans: moka::sync::Cache<String, Arc<Plan>>,
@@ -77,13 +78,6 @@ struct Admitted {
     /// What the credential opens; `None` is everything.
     dialects: Option<Vec<String>>,
     issued_at: Timestamp,
-}
-
-/// The end of a credential, by either clock: whichever comes to it first has the last word.
-#[derive(Clone, Copy)]
-struct End {
-    at: Timestamp,
-    by: Instant,
 }
 
 impl Doorkeeper {
@@ -313,7 +307,7 @@ impl Door {
                 let admitted = Arc::new(self.look_up(credential, hash, now).await?);
                 self.admitted.insert(hash, admitted.clone());
                 if let Some(at) = admitted.actor.expires_at {
-                    self.note_end(hash, at, now);
+                    self.ends.entry(hash).or_insert(at);
                 }
                 admitted
             }
@@ -333,23 +327,13 @@ impl Door {
         }
     }
 
-    /// Measures once how long a credential is still good, so that it can be waited for without the wall clock.
-    fn note_end(&self, hash: SecretHash, at: Timestamp, now: Timestamp) {
-        let left = Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0));
-        // What is good for longer than a clock can count has no end that matters here.
-        if let Some(by) = Instant::now().checked_add(left) {
-            self.ends.entry(hash).or_insert(End { at, by });
-        }
-    }
-
-    /// Whether a credential that was good once has ended. What has ended once has ended for good.
+    /// Whether a credential that was good once has ended, now or whenever it was shown since.
     fn has_ended(&self, hash: SecretHash, now: Timestamp) -> bool {
-        let Some(end) = self.ends.get(&hash) else { return false };
-        let clock = Instant::now();
-        if clock < end.by && end.at <= now {
-            self.ends.insert(hash, End { by: clock, ..end });
+        let ended = self.ends.get(&hash).is_some_and(|at| at <= now);
+        if ended {
+            self.ends.insert(hash, Timestamp(i64::MIN));
         }
-        clock >= end.by || end.at <= now
+        ended
     }
 
     async fn refresh(&self, token: &SecretString, now: Timestamp) -> Result<Opened, Denied> {
