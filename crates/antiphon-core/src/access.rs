@@ -12,7 +12,7 @@
 
 use crate::actor::{Actor, Claim, Principal};
 use crate::agents::Agent;
-use crate::ids::PersonId;
+use crate::ids::{ConversationId, PersonId};
 use crate::refusal::{Code, Refusal};
 use crate::topic::Topic;
 
@@ -21,7 +21,7 @@ use crate::topic::Topic;
 pub enum Action {
     /// Hear what is published.
     Listen,
-    /// Read what was said.
+    /// Read what was said, or what there is.
     Read,
     /// Say something as a person.
     Post,
@@ -33,7 +33,7 @@ pub enum Action {
     Speak,
     /// Add an agent.
     Create,
-    /// Change or remove an agent.
+    /// Change or remove an agent, or what a person says about themselves.
     Change,
     /// Tell a person something in the name of this server.
     Notify,
@@ -61,7 +61,7 @@ pub enum Action {
 pub enum Role {
     /// `super_admin`: everything.
     SuperAdmin,
-    /// `agent_manager`: says which agents there are, and what for.
+    /// `agent_manager`: says which agents there are, and what for; changes and removes them, whosever they are.
     AgentManager,
     /// `agent_operator`: tells agents what to do.
     AgentOperator,
@@ -86,7 +86,7 @@ impl Role {
 
     /// Whether whoever has this role may do `action` where `topic` is.
     fn may(self, action: Action, topic: &Topic) -> bool {
-        use Action::{Alert, Control, Enlist, Listen, Order, Read, Work};
+        use Action::{Alert, Change, Control, Enlist, Listen, Order, Read, Work};
         use Role::{AgentManager, AgentOperator, SuperAdmin, Viewer};
         let acts = matches!(self, SuperAdmin | AgentManager | AgentOperator);
         match (topic, action) {
@@ -95,7 +95,7 @@ impl Role {
             (Topic::Dashboard | Topic::Task(_), Order) | (Topic::Dashboard, Alert) => acts,
             (Topic::Agent(_), Work) => acts,
             (Topic::Agent(_), Control) => matches!(self, SuperAdmin | AgentOperator),
-            (Topic::Agent(_), Enlist) => matches!(self, SuperAdmin | AgentManager),
+            (Topic::Agent(_), Enlist | Change) => matches!(self, SuperAdmin | AgentManager),
             _ => false,
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Place<'a> {
     /// A place that nobody owns, or the own topic of a person.
     pub fn of(topic: &'a Topic) -> Self {
         let owner = match topic {
-            Topic::Person(person) => Some(person),
+            Topic::Person(person) | Topic::Inbox(person) => Some(person),
             Topic::Everyone
             | Topic::Agent(_)
             | Topic::Conversation(_)
@@ -131,9 +131,11 @@ impl<'a> Place<'a> {
         Self { topic, owner: found.map(|agent| &agent.owner) }
     }
 
-    /// The topic of the conversation of `person` with an agent. There is one if the agent is theirs.
+    /// The topic of the conversation of `person` with an agent. There is one if the agent is theirs or public; it is the
+    /// person's, also where the agent is somebody else's.
     pub fn of_conversation(topic: &'a Topic, found: Option<&'a Agent>, person: &'a PersonId) -> Self {
-        Self { topic, owner: found.filter(|agent| agent.owner == *person).map(|_| person) }
+        let is_there = found.is_some_and(|agent| agent.owner == *person || agent.is_public());
+        Self { topic, owner: is_there.then_some(person) }
     }
 }
 
@@ -148,17 +150,17 @@ pub fn may(actor: &Actor, action: Action, place: Place<'_>) -> Result<(), Refusa
     let standing = Standing::of(actor, place.owner);
     let is_allowed = match (place.topic, action) {
         (Topic::Nodes, _) => false,
-        (Topic::Everyone, Listen) => true,
+        (Topic::Everyone, Listen | Read) => true,
         (_, Relay) => matches!(standing, Backend { .. }),
-        (Topic::Person(_), Listen) => matches!(standing, Owner | Backend { .. }),
-        (Topic::Person(_), Appear) => standing == Owner,
+        (Topic::Person(_) | Topic::Inbox(_), Listen) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Appear | Type) => standing == Owner,
         (Topic::Person(_), Notify) => matches!(standing, Backend { .. }),
         (Topic::Agent(_), Listen | Create | Change) => matches!(standing, Owner | Backend { there: true }),
         (Topic::Conversation(_), Listen | Read | Post) => matches!(standing, Owner | Backend { there: true }),
         (Topic::Conversation(_), Type) => standing == Owner,
         (Topic::Conversation(_), Speak) => standing == Backend { there: true },
         (Topic::Named(_), Listen) => matches!(standing, Backend { .. }),
-        (Topic::Person(_), Read | Trade) => matches!(standing, Owner | Backend { .. }),
+        (Topic::Person(_), Read | Change | Trade) => matches!(standing, Owner | Backend { .. }),
         (Topic::Person(_), Credit) => matches!(standing, Backend { .. }),
 
         (Topic::Dashboard, Listen | Read | Order | Alert)
@@ -200,6 +202,16 @@ pub fn identity<'a>(actor: &'a Actor, claim: &'a Claim) -> Result<&'a PersonId, 
             Err(Refusal::invalid("A backend must say for which person it asks."))
         }
         (Principal::Person(_) | Principal::Guest, _) => Err(Refusal::forbidden()),
+    }
+}
+
+/// Whether `actor` may read what is said in every conversation, whosever it is.
+pub fn may_read_all(actor: &Actor) -> bool {
+    let any = Topic::Conversation(ConversationId(uuid::Uuid::nil()));
+    match actor.principal {
+        Principal::Service(_) | Principal::Operator => true,
+        Principal::Person(_) => roles(actor).any(|role| role.may(Action::Read, &any)),
+        Principal::Guest => false,
     }
 }
 
@@ -246,7 +258,7 @@ mod tests {
     };
     use super::*;
     use crate::actor::Plan;
-    use crate::ids::{AgentId, ConversationId, TaskId, Timestamp};
+    use crate::ids::{AgentId, TaskId, Timestamp};
 
     const ACTIONS: [Action; 17] = [
         Listen, Read, Post, Type, Appear, Speak, Create, Change, Notify, Relay, Trade, Credit, Order, Work,
@@ -278,6 +290,7 @@ mod tests {
             tone: String::new(),
             visibility: "private".into(),
             created_at: Timestamp(0),
+            persona: None,
         }
     }
 
@@ -314,21 +327,23 @@ mod tests {
         let conversation = ConversationId::direct(&agent_of("ada").id, &person("ada"));
         let none: &[Action] = &[];
         type Row<'a> = (Topic, Option<&'a str>, &'a [Action], &'a [Action], &'a [Action]);
-        let table: [Row<'_>; 14] = [
+        let table: [Row<'_>; 16] = [
             // topic, its owner, what ada may, what a backend may, what a guest may
-            (Topic::Everyone, None, &[Listen], &[Listen, Relay], &[Listen]),
+            (Topic::Everyone, None, &[Listen, Read], &[Listen, Read, Relay], &[Listen, Read]),
             (
                 Topic::Person(person("ada")),
                 Some("ada"),
-                &[Listen, Appear, Read, Trade],
-                &[Listen, Notify, Relay, Read, Trade, Credit],
+                &[Listen, Appear, Type, Read, Change, Trade],
+                &[Listen, Notify, Relay, Read, Change, Trade, Credit],
                 none,
             ),
+            (Topic::Inbox(person("ada")), Some("ada"), &[Listen], &[Listen, Relay], none),
+            (Topic::Inbox(person("bob")), Some("bob"), none, &[Listen, Relay], none),
             (
                 Topic::Person(person("bob")),
                 Some("bob"),
                 none,
-                &[Listen, Notify, Relay, Read, Trade, Credit],
+                &[Listen, Notify, Relay, Read, Change, Trade, Credit],
                 none,
             ),
             (
@@ -388,9 +403,9 @@ mod tests {
         let (agent, task) = (Topic::Agent(agent_of("bob").id), Topic::Task(TaskId::random()));
         let talk = Topic::Conversation(conversation);
         let sees: &[Action] = &[Listen, Read];
-        let manages = [Listen, Read, Work, Enlist];
+        let manages = [Listen, Read, Work, Enlist, Change];
         let operates = [Listen, Read, Work, Control];
-        let rules = [Listen, Read, Work, Control, Enlist];
+        let rules = [Listen, Read, Work, Control, Enlist, Change];
         let (boards, tasks) = ([Listen, Read, Order, Alert], [Listen, Read, Order]);
         let none: &[Action] = &[];
         let table: [(&str, [&[Action]; 4]); 7] = [
@@ -403,8 +418,13 @@ mod tests {
             ("admin", [none; 4]),
             ("", [none; 4]),
         ];
-        let others =
-            [Topic::Everyone, Topic::Nodes, Topic::Named("place".into()), Topic::Person(person("bob"))];
+        let others = [
+            Topic::Everyone,
+            Topic::Nodes,
+            Topic::Named("place".into()),
+            Topic::Person(person("bob")),
+            Topic::Inbox(person("bob")),
+        ];
         for (role, expected) in table {
             let plain = actor(Principal::Person(person("ada")));
             let actor = Actor { roles: vec![role.into()], ..plain.clone() };
@@ -429,6 +449,18 @@ mod tests {
         }
         let guest = Actor { roles: vec!["super_admin".into()], ..actor(Principal::Guest) };
         assert!(may(&guest, Listen, Place::of(&Topic::Dashboard)).is_err());
+        assert!(!may_read_all(&guest));
+    }
+
+    #[test]
+    fn every_conversation_is_read_by_backends_and_by_whose_role_says_so() {
+        let with = |role: &str| {
+            let plain = actor(Principal::Person(person("ada")));
+            may_read_all(&Actor { roles: vec![role.into()], ..plain })
+        };
+        assert!(["super_admin", "agent_manager", "agent_operator", "auditor"].into_iter().all(with));
+        assert!(!["viewer", "admin", ""].into_iter().any(with));
+        assert!(may_read_all(&actor(service())) && may_read_all(&actor(Principal::Operator)));
     }
 
     #[test]
@@ -448,15 +480,26 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_there_for_the_owner_of_its_agent_alone() {
+    fn a_conversation_is_there_for_the_owner_of_its_agent_and_with_a_public_one_for_everybody() {
         let (luna, ada, bob) = (agent_of("ada"), person("ada"), person("bob"));
         let topic = Topic::Everyone;
         assert_eq!(Place::of_conversation(&topic, Some(&luna), &ada).owner, Some(&ada));
         assert_eq!(Place::of_conversation(&topic, Some(&luna), &bob).owner, None);
         assert_eq!(Place::of_conversation(&topic, None, &ada).owner, None);
+        let shared = Agent { visibility: "public".into(), ..luna.clone() };
+        assert_eq!(Place::of_conversation(&topic, Some(&shared), &bob).owner, Some(&bob));
+        assert_eq!(Place::of_conversation(&topic, Some(&shared), &ada).owner, Some(&ada));
+        assert_eq!(
+            Place::of_agent(&topic, Some(&shared)).owner,
+            Some(&ada),
+            "it is changed by its owner alone"
+        );
+        let known = Agent { visibility: "world".into(), ..luna.clone() };
+        assert_eq!(Place::of_conversation(&topic, Some(&known), &bob).owner, None);
         assert_eq!(Place::of_agent(&topic, Some(&luna)).owner, Some(&ada));
         assert_eq!(Place::of_agent(&topic, None).owner, None);
         assert_eq!(Place::of(&Topic::Person(bob.clone())).owner, Some(&bob));
+        assert_eq!(Place::of(&Topic::Inbox(bob.clone())).owner, Some(&bob));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub struct Session {
 
 /// Who a credential says is asking. Its `Display` is the name under which what they did once is remembered, such as
 /// `person:ada`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Principal {
     /// A person.
     Person(PersonId),

@@ -26,10 +26,36 @@ pub struct Agent {
     pub purpose: String,
     /// How it speaks.
     pub tone: String,
-    /// `private`, `world` or `public`.
+    /// `private`, `world` or `public`. Every person may converse with a public agent, each in a conversation of their own;
+    /// watching and changing it stays its owner's.
     pub visibility: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Who it is to people who meet it, if somebody has written that down.
+    #[serde(default)]
+    pub persona: Option<Box<Persona>>,
+}
+
+/// How an agent introduces itself. Every part may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Persona {
+    /// What kind of character it is: `sweet`, `tsundere`, `playful`. At most [`MAX_NAME_BYTES`], as the birthday.
+    pub style: String,
+    /// Who it is, in a sentence or two. At most [`MAX_TEXT_BYTES`], as all that follow.
+    pub description: String,
+    /// How old it is, in years.
+    pub age: Option<u32>,
+    /// Its birthday, in words: `May 12`.
+    pub birthday: String,
+    /// What it does when nobody asks anything of it.
+    pub hobbies: String,
+    /// What it likes.
+    pub likes: String,
+    /// What it does not like.
+    pub dislikes: String,
+    /// Where it comes from.
+    pub background: String,
 }
 
 /// What becomes different about an agent; `None` stays as it is.
@@ -108,13 +134,35 @@ impl Relation {
     }
 }
 
+/// The visibility of agents that everybody may converse with.
+pub const PUBLIC: &str = "public";
+
 impl Agent {
+    /// Whether every person may converse with it.
+    pub fn is_public(&self) -> bool {
+        self.visibility == PUBLIC
+    }
+
     /// Whether the agent may be stored: named, of a known visibility, and no text longer than a message may be.
     pub fn check(&self) -> Result<(), Refusal> {
         check_name(&self.name)?;
         check_name(&self.kind)?;
         check_visibility(&self.visibility)?;
+        self.persona.as_ref().map_or(Ok(()), |persona| persona.check())?;
         [&self.personality, &self.purpose, &self.tone].into_iter().try_for_each(|text| check_length(text))
+    }
+}
+
+impl Persona {
+    /// Whether no part of it is too long.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.style.len().max(self.birthday.len()) > MAX_NAME_BYTES {
+            let why = "The style and the birthday of a persona have at most 256 bytes.";
+            return Err(Refusal::new(Code::TooLarge, why));
+        }
+        [&self.description, &self.hobbies, &self.likes, &self.dislikes, &self.background]
+            .into_iter()
+            .try_for_each(|text| check_length(text))
     }
 }
 
@@ -145,7 +193,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 
 fn check_visibility(visibility: &str) -> Result<(), Refusal> {
     match visibility {
-        "private" | "world" | "public" => Ok(()),
+        "private" | "world" | PUBLIC => Ok(()),
         _ => Err(Refusal::invalid("The visibility of an agent is private, world or public.")),
     }
 }
@@ -240,6 +288,7 @@ mod tests {
             tone: String::new(),
             visibility: "private".into(),
             created_at: Timestamp(0),
+            persona: None,
         };
         let code = |change: &dyn Fn(&mut Agent)| {
             let mut agent = agent.clone();
@@ -254,6 +303,23 @@ mod tests {
         assert_eq!(code(&|agent| agent.tone = "x".repeat(MAX_TEXT_BYTES)), Ok(()));
         assert_eq!(code(&|agent| agent.tone = "x".repeat(MAX_TEXT_BYTES + 1)), Err(Code::TooLarge));
         assert_eq!(code(&|agent| agent.visibility = "secret".into()), Err(Code::Invalid));
+        let persona = |change: &dyn Fn(&mut Persona)| {
+            let mut persona = Persona::default();
+            change(&mut persona);
+            code(&|agent| agent.persona = Some(Box::new(persona.clone())))
+        };
+        assert_eq!(persona(&|_| ()), Ok(()));
+        assert_eq!(persona(&|persona| persona.style = "x".repeat(MAX_NAME_BYTES)), Ok(()));
+        assert_eq!(persona(&|persona| persona.style = "x".repeat(MAX_NAME_BYTES + 1)), Err(Code::TooLarge));
+        assert_eq!(
+            persona(&|persona| persona.birthday = "x".repeat(MAX_NAME_BYTES + 1)),
+            Err(Code::TooLarge)
+        );
+        assert_eq!(persona(&|persona| persona.likes = "x".repeat(MAX_TEXT_BYTES)), Ok(()));
+        assert_eq!(
+            persona(&|persona| persona.background = "x".repeat(MAX_TEXT_BYTES + 1)),
+            Err(Code::TooLarge)
+        );
     }
 
     #[test]

@@ -26,9 +26,9 @@ use tracing::{Instrument as _, Span};
 use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock, wallet};
 use crate::conversation::{Message, Party, tokens};
-use crate::event::{Chunk, Event, Reply};
-use crate::ids::{ConversationId, MessageId};
-use crate::ports::{Appended, Charge, NewMessage, Prompt};
+use crate::event::{Chunk, Envelope, Event, Reply};
+use crate::ids::{ConversationId, MessageId, Timestamp};
+use crate::ports::{Appended, Charge, Clock, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
 use crate::wallet::Entry;
@@ -244,7 +244,7 @@ impl Assistant {
     async fn answer(&self, job: Job) {
         let Job { question, ending, place, .. } = job;
         let reply = ending.reply.clone();
-        self.publish(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
+        self.tell(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
         let generated = self.generate(question, ending).await;
         Span::current().record("end", if generated.is_ok() { "finished" } else { "failed" });
         if let Err(fault) = generated {
@@ -318,6 +318,7 @@ impl Assistant {
         let mut is_set = false;
         // Whether the alarm was still to ring when the last piece came, a moment ago: then the clock need not be asked again.
         let mut is_fresh = false;
+        let mut moments = Moments::new(Instant::now(), &*self.ports.clock);
         loop {
             // A model that always has more would otherwise keep its core for itself.
             consume_budget().await;
@@ -357,15 +358,45 @@ impl Assistant {
                 return Ok(answer);
             }
             answer.push_str(&piece);
-            let at = self.ports.clock.now();
+            let at = moments.at(now, &*self.ports.clock);
             let chunk = Chunk { reply: reply.id, agent: reply.agent.clone(), index, text: piece, at };
-            self.publish(reply, Event::ReplyChunk(chunk));
+            // To one topic alone: there are many of them, and whoever reads the inbox waits for the whole.
+            self.ports.publish(Topic::Conversation(reply.conversation), Event::ReplyChunk(chunk));
             index += 1;
         }
     }
 
-    fn publish(&self, reply: &Reply, event: Event) {
-        self.ports.publish(Topic::Conversation(reply.conversation), event);
+    /// Tells whoever listens to the conversation, and whoever hears all that is answered to the person.
+    fn tell(&self, reply: &Reply, event: Event) {
+        let inbox = [Topic::Inbox(reply.person.clone())];
+        self.ports.bus.publish(Envelope::to_all(Topic::Conversation(reply.conversation), inbox, event));
+    }
+}
+
+/// The time of day of many moments for the price of one clock each: the monotonic one, that is asked anyway, says how long ago
+/// the other one was.
+struct Moments {
+    asked: Instant,
+    answered: Timestamp,
+}
+
+impl Moments {
+    /// How long the time of day is taken to go on evenly, in milliseconds.
+    const EVENLY: u128 = 1_000;
+
+    fn new(now: Instant, clock: &dyn Clock) -> Self {
+        Self { asked: now, answered: clock.now() }
+    }
+
+    /// The time of day at `now`. A clock that was set is noticed within a second.
+    fn at(&mut self, now: Instant, clock: &dyn Clock) -> Timestamp {
+        let since = now.saturating_duration_since(self.asked).as_millis();
+        if since >= Self::EVENLY {
+            *self = Self::new(now, clock);
+            return self.answered;
+        }
+        // Less than a second.
+        Timestamp(self.answered.0 + since as i64)
     }
 }
 
@@ -481,6 +512,7 @@ impl Ending {
             conversation: message.conversation,
             agent: message.agent.clone(),
             person: message.person.clone(),
+            question: message.id,
             at: message.at,
         };
         let paid = question.paid.then_some(message.id);
@@ -490,8 +522,7 @@ impl Ending {
     fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
         self.told = true;
         self.assistant.finished.fetch_add(1, Relaxed);
-        self.assistant
-            .publish(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
+        self.assistant.tell(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
     }
 }
 
@@ -500,7 +531,7 @@ impl Drop for Ending {
         if !self.told {
             self.assistant.failed.fetch_add(1, Relaxed);
             let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
-            self.assistant.publish(&self.reply, Event::ReplyFailed(reply));
+            self.assistant.tell(&self.reply, Event::ReplyFailed(reply));
             if let Some(message) = self.paid {
                 lock(&self.assistant.owed).push_back(message);
                 self.assistant.owing.notify_one();

@@ -13,6 +13,7 @@ use crate::conversation::Message;
 use crate::event::Severity;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, TaskId};
 use crate::notices::Notice;
+use crate::people::{Bonded, Profile};
 use crate::ports::TaskFilter;
 use crate::presence::Status;
 use crate::refusal::Refusal;
@@ -71,6 +72,11 @@ pub enum Command {
         /// Typing or not.
         active: bool,
     },
+    /// Show or stop showing that one is typing, to nobody in particular: one's own other connections see it.
+    ShowTyping {
+        /// Typing or not.
+        active: bool,
+    },
     /// Listen to changes of `agent` itself.
     WatchAgent {
         /// Which one.
@@ -120,6 +126,51 @@ pub enum Command {
         /// At most this many, 1 to 1,000.
         limit: u32,
     },
+    /// Read which public agents there are, in the order of ids.
+    ReadPersonas {
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// From now on the person and `agent` belong together: an agent of their own or a public one.
+    Befriend {
+        /// With whom.
+        agent: AgentId,
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Read which agents the person belongs together with, since the longest first.
+    ReadBonds {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Read what the person says about themselves.
+    ReadProfile {
+        /// Who the payload says is asking.
+        person: Claim,
+    },
+    /// Replace what the person says about themselves.
+    SetProfile {
+        /// Who the payload says is asking.
+        person: Claim,
+        /// What they say from now on.
+        profile: Box<Profile>,
+    },
+    /// Read a conversation by its id, oldest first: one's own, or any for whom that is allowed.
+    ReadConversation {
+        /// Which one.
+        conversation: ConversationId,
+        /// Only messages with a greater position; 0 reads from the start.
+        after: u64,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
+    /// Read which conversations there are, in the order of ids: one's own, or all for whom that is allowed.
+    ReadConversations {
+        /// Only those whose id comes after this.
+        after: Option<ConversationId>,
+        /// At most this many, 1 to 1,000.
+        limit: u32,
+    },
     /// Tell `person` something. Backends and operators only.
     SendNotice {
         /// Whom.
@@ -136,7 +187,7 @@ pub enum Command {
         /// The value, as JSON that the core does not look into.
         value: Arc<RawValue>,
     },
-    /// Give somebody new their welcome present, once in their life.
+    /// Give somebody new their welcome present, once in their life. Each time the person is told how many tokens they have.
     OpenWallet {
         /// Who the payload says is asking.
         person: Claim,
@@ -272,11 +323,15 @@ pub enum Command {
     Watch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
     /// Stop listening to it.
     Unwatch {
         /// What.
         topic: Topic,
+        /// What whoever asks calls it; the outcome says it back.
+        name: Arc<str>,
     },
 }
 
@@ -318,6 +373,7 @@ impl Command {
             Self::PostMessage { .. } => "PostMessage",
             Self::Speak { .. } => "Speak",
             Self::SetTyping { .. } => "SetTyping",
+            Self::ShowTyping { .. } => "ShowTyping",
             Self::WatchAgent { .. } => "WatchAgent",
             Self::UnwatchAgent { .. } => "UnwatchAgent",
             Self::SetPresence { .. } => "SetPresence",
@@ -325,6 +381,13 @@ impl Command {
             Self::ChangeAgent { .. } => "ChangeAgent",
             Self::DeleteAgent { .. } => "DeleteAgent",
             Self::ReadHistory { .. } => "ReadHistory",
+            Self::ReadPersonas { .. } => "ReadPersonas",
+            Self::Befriend { .. } => "Befriend",
+            Self::ReadBonds { .. } => "ReadBonds",
+            Self::ReadProfile { .. } => "ReadProfile",
+            Self::SetProfile { .. } => "SetProfile",
+            Self::ReadConversation { .. } => "ReadConversation",
+            Self::ReadConversations { .. } => "ReadConversations",
             Self::SendNotice { .. } => "SendNotice",
             Self::Signal { .. } => "Signal",
             Self::OpenWallet { .. } => "OpenWallet",
@@ -371,6 +434,21 @@ pub enum Outcome {
     },
     /// Messages, oldest first.
     History(Vec<Message>),
+    /// Public agents, in the order of ids.
+    Personas(Vec<Agent>),
+    /// The person and the agent belong together.
+    Befriended {
+        /// The agent.
+        agent: Box<Agent>,
+        /// Whether they did before.
+        repeated: bool,
+    },
+    /// Whom the person belongs together with, since the longest first.
+    Bonds(Vec<Bonded>),
+    /// What the person says about themselves.
+    Profile(Box<Profile>),
+    /// Conversations, each by its last message, in the order of ids.
+    Conversations(Vec<Message>),
     /// The tokens have moved.
     Booked {
         /// How.
@@ -407,6 +485,11 @@ pub enum Outcome {
     Worker(Box<Worker>),
     /// Agents at work, in the order of ids.
     Workers(Vec<Worker>),
+    /// A topic is listened to, or not any more.
+    Watched {
+        /// What whoever asked calls it.
+        name: Arc<str>,
+    },
 }
 
 #[cfg(test)]

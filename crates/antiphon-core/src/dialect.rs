@@ -3,6 +3,8 @@
 //! A dialect is pure: the same input gives the same output, nothing awaits, nothing is looked up. It hears packets that the
 //! wire has already taken apart and answers with commands; it hears events and answers with packets in its API's words.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -63,6 +65,9 @@ pub enum Inbound {
     Refused(Refusal),
     /// This API has no such event. It is counted, and nothing happens.
     Unknown,
+    /// From now on the connection is whoever this proves. A guest becomes a person once; a person stays themselves.
+    /// [`Dialect::reply`] says what came of it: done, or why not.
+    Identify(Credential),
 }
 
 /// What a CONNECT brings to say who it is.
@@ -70,8 +75,21 @@ pub enum Inbound {
 pub enum Credential {
     /// A secret that says who it is: an API key, a session's token or a signed one. Its shape tells which.
     Bearer(String),
+    /// The address of a wallet that the client names, without a proof that it is theirs. The configuration says what it is worth.
+    Wallet(String),
     /// Nothing, on a mount that asks for nothing.
     None,
+}
+
+impl fmt::Debug for Credential {
+    /// Its kind alone: a secret is not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer",
+            Self::Wallet(_) => "Wallet",
+            Self::None => "None",
+        })
+    }
 }
 
 /// A CONNECT_ERROR: `message`, and `data` as JSON text.

@@ -16,7 +16,7 @@ use crate::ports::Revocation;
 use crate::presence::Status;
 use crate::tasks::{Task, TaskUpdate};
 use crate::topic::Topic;
-use crate::wallet::Entry;
+use crate::wallet::{Balance, Entry};
 use crate::workers::{AgentStatus, Cause};
 
 /// An event on its way: what, where to, and who need not hear it.
@@ -78,6 +78,15 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Somebody began or stopped typing, to nobody in particular.
+    PersonTyping {
+        /// Who.
+        person: PersonId,
+        /// Typing or not.
+        active: bool,
+        /// When.
+        at: Timestamp,
+    },
     /// An agent began to answer.
     ReplyStarted(Reply),
     /// A piece of the answer, as it arrives.
@@ -132,6 +141,16 @@ pub enum Event {
     /// A person has more tokens or fewer, as this entry of their ledger says. Goes to the person alone, in the order of
     /// positions.
     BalanceChanged(Entry),
+    /// How many tokens a person has, though that has not changed: told because they came to look. Goes to the person alone, in
+    /// its place among the changes.
+    BalanceTold {
+        /// Who.
+        person: PersonId,
+        /// What they have.
+        balance: Balance,
+        /// When.
+        at: Timestamp,
+    },
 
     /// Somebody wants a task done.
     TaskCreated(Box<Task>),
@@ -212,6 +231,8 @@ pub struct Reply {
     pub agent: AgentId,
     /// Whom.
     pub person: PersonId,
+    /// The message that is answered.
+    pub question: MessageId,
     /// When this was said.
     pub at: Timestamp,
 }
@@ -255,7 +276,7 @@ impl Event {
     /// What may happen to this event on its way to a slow connection.
     pub fn delivery(&self) -> Delivery {
         match self {
-            Self::TypingChanged { .. } => Delivery::Volatile,
+            Self::TypingChanged { .. } | Self::PersonTyping { .. } => Delivery::Volatile,
             Self::PresenceChanged { changed: false, .. } => Delivery::Volatile,
             Self::ReplyChunk(chunk) => Delivery::Piece(chunk.reply),
             _ => Delivery::Kept,

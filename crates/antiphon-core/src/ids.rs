@@ -152,6 +152,15 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// `0000-01-01T00:00:00.000Z`.
+const YEAR_0: i64 = -62_167_219_200_000;
+
+/// `9999-12-31T23:59:59.999Z`.
+const YEAR_9999_END: i64 = 253_402_300_799_999;
+
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -170,16 +179,25 @@ impl Timestamp {
         format!("{year:04}-{:02}-{day:02}", month + 1)
     }
 
+    /// The moment in UTC as ISO 8601 has it, with milliseconds: `2026-03-01T07:30:00.000Z`. Years are those with four digits; a
+    /// moment before or after them is written as the first or the last one.
+    pub fn iso(self) -> String {
+        let at = Self(self.0.clamp(YEAR_0, YEAR_9999_END));
+        let (seconds, milliseconds) = (at.0.rem_euclid(DAY) / 1_000, at.0.rem_euclid(1_000));
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        format!("{}T{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}Z", at.date())
+    }
+
     /// When that day began.
     #[must_use]
     pub fn midnight(self) -> Self {
-        Self(self.0.saturating_sub(self.0.rem_euclid(86_400_000)))
+        Self(self.0.saturating_sub(self.0.rem_euclid(DAY)))
     }
 
     /// Year, month from 0, day from 1, in UTC.
     fn civil(self) -> (i64, i64, i64) {
         // Civil-from-days (proleptic Gregorian), era of 400 years starting on 1 March.
-        let days = self.0.div_euclid(86_400_000) + 719_468;
+        let days = self.0.div_euclid(DAY) + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
         let year_of_era =
@@ -243,5 +261,20 @@ mod tests {
         assert_eq!(Timestamp(1_709_251_199_999).midnight(), Timestamp(1_709_164_800_000));
         assert_eq!(Timestamp(1_709_164_800_000).midnight(), Timestamp(1_709_164_800_000));
         assert_eq!(Timestamp(-1).midnight(), Timestamp(-86_400_000));
+    }
+
+    #[test]
+    fn a_moment_is_written_with_milliseconds_and_in_utc() {
+        for (moment, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (1_709_211_906_007, "2024-02-29T13:05:06.007Z"),
+            (YEAR_0, "0000-01-01T00:00:00.000Z"),
+            (i64::MIN, "0000-01-01T00:00:00.000Z"),
+            (YEAR_9999_END, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(Timestamp(moment).iso(), text);
+        }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`ports`] | what the core needs from the world |
 //! | [`webhooks`] | what is told to other servers, and what must be remembered until they have been told |
 //! | [`app`] | the one door: a command in, an outcome or a refusal out |
-//! | [`agents`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
+//! | [`agents`], [`people`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
 //! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
@@ -33,6 +33,7 @@ pub mod event;
 pub mod ids;
 pub mod memory;
 pub mod notices;
+pub mod people;
 pub mod ports;
 pub mod presence;
 pub mod refusal;

@@ -9,10 +9,10 @@ pub mod wallets;
 pub mod work;
 
 pub use store::{
-    Agents, Appended, Begun, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People, Quota,
-    RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
+    Agents, Appended, Begun, Bonds, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People,
+    Profiles, Quota, RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
-pub use wallets::{Booked, Chain, Charge, OnBooked, Verdict, Wallets};
+pub use wallets::{Booked, Chain, Charge, OnBooked, OnTold, Verdict, Wallets};
 
 pub use work::{ReturnCommitted, Stepped, TaskCommitted, TaskFilter, Tasks, WorkerCommitted, Workers};
 

@@ -16,6 +16,8 @@ pub enum Topic {
     Everyone,
     /// All connections of one person.
     Person(PersonId),
+    /// Whoever hears what agents answer to one person, in whichever conversation, without joining each.
+    Inbox(PersonId),
     /// Whoever watches one agent.
     Agent(AgentId),
     /// Whoever listens to one conversation.

@@ -30,7 +30,9 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 const PEOPLE: [&str; 3] = ["ada", "bob", "eve"];
-const AGENTS: [&str; 2] = ["luna", "rex"];
+const AGENTS: [&str; 3] = ["luna", "rex", SHARED];
+/// The agent that is public, whosever it is.
+const SHARED: &str = "sol";
 
 /// Two connections for each person, one for a backend, one for a guest.
 const CONNECTIONS: usize = 2 * PEOPLE.len() + 2;
@@ -51,6 +53,10 @@ enum What {
     Post { once: bool },
     Speak { once: bool },
     Type,
+    Show,
+    Befriend,
+    Bonds,
+    Introduce,
     Watch,
     Unwatch,
     Appear,
@@ -87,6 +93,7 @@ proptest! {
 fn the_rules_let_people_hear_what_is_theirs() {
     let does = |connection, what| Step { connection, agent: 0, named: PEOPLE.len(), what };
     let steps = [
+        does(0, What::Show),
         does(0, What::Join),
         does(0, What::Watch),
         does(1, What::Post { once: false }),
@@ -100,7 +107,7 @@ fn the_rules_let_people_hear_what_is_theirs() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime with nothing but timers needs no resources");
     let heard = runtime.block_on(play(&[0, 1], &steps));
-    assert!(heard >= 17, "only {heard} deliveries: what nobody hears proves nothing");
+    assert!(heard >= 21, "only {heard} deliveries: what nobody hears proves nothing");
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -110,6 +117,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<bool>().prop_map(|once| What::Post { once }),
         3 => any::<bool>().prop_map(|once| What::Speak { once }),
         1 => Just(What::Type),
+        1 => Just(What::Show),
+        2 => Just(What::Befriend),
+        1 => Just(What::Bonds),
+        1 => Just(What::Introduce),
         4 => Just(What::Watch),
         1 => Just(What::Unwatch),
         1 => Just(What::Appear),
@@ -216,6 +227,7 @@ impl World {
             // Every topic there is; who may listen is seated. A dialect asks for less.
             let mut topics = vec![Topic::Everyone, Topic::Nodes, Topic::Named("place".into())];
             topics.extend(PEOPLE.map(|name| Topic::Person(person(name))));
+            topics.extend(PEOPLE.map(|name| Topic::Inbox(person(name))));
             for topic in topics {
                 if may(&caller.actor, Action::Listen, Place::of(&topic)).is_ok() {
                     assert!(world.hub.join(id(connection), &topic));
@@ -254,6 +266,17 @@ impl World {
                     Principal::Guest => true,
                 });
                 assert!(!strangers, "{step:?} read {entries:?}");
+            }
+            (Ok(Outcome::Bonds(bonds)), _) => {
+                let strangers = bonds.iter().any(|bonded| match &caller.actor.principal {
+                    Principal::Person(reader) => {
+                        let said_to = bonded.last.as_ref().is_some_and(|last| last.person != *reader);
+                        bonded.bond.person != *reader || said_to
+                    }
+                    Principal::Service(_) | Principal::Operator => false,
+                    Principal::Guest => true,
+                });
+                assert!(!strangers, "{step:?} read {bonds:?}");
             }
             (Ok(Outcome::History(messages)), _) => {
                 let strangers = messages.iter().any(|message| match &caller.actor.principal {
@@ -294,6 +317,10 @@ impl World {
                 Command::Speak { agent: id, person: somebody, text: "hola".into(), once: once(wanted) }
             }
             What::Type => Command::SetTyping { agent: id, person: claim, active: true },
+            What::Show => Command::ShowTyping { active: true },
+            What::Befriend => Command::Befriend { agent: id, person: claim },
+            What::Bonds => Command::ReadBonds { person: claim },
+            What::Introduce => Command::SetProfile { person: claim, profile: Box::default() },
             What::Watch => Command::WatchAgent { agent: id, person: claim },
             What::Unwatch => Command::UnwatchAgent { agent: id, person: claim },
             What::Appear => Command::SetPresence { person: claim, status: Status::Away },
@@ -337,11 +364,9 @@ impl World {
             What::Claim => Command::ClaimReward { person: claim },
             What::Grant => Command::Grant { person: somebody, amount: 1, once: None },
             What::Ledger => Command::ReadLedger { person: claim, after: 0, limit: 100 },
-            What::Toil(0) => Command::Watch { topic: Topic::Dashboard },
-            What::Toil(1) => Command::Watch { topic: Topic::Agent(id) },
-            What::Toil(2) => {
-                Command::Watch { topic: Topic::Conversation(ConversationId::direct(&id, &somebody)) }
-            }
+            What::Toil(0) => watch(Topic::Dashboard),
+            What::Toil(1) => watch(Topic::Agent(id)),
+            What::Toil(2) => watch(Topic::Conversation(ConversationId::direct(&id, &somebody))),
             What::Toil(3) => Command::CreateTask {
                 task: Box::new(NewTask {
                     title: "t".into(),
@@ -368,7 +393,7 @@ impl World {
 
 /// Whether this is said in somebody's name.
 fn has_claim(what: What) -> bool {
-    !matches!(what, What::Rename | What::Delete | What::Revoke | What::Toil(_) | What::Rest)
+    !matches!(what, What::Show | What::Rename | What::Delete | What::Revoke | What::Toil(_) | What::Rest)
 }
 
 impl Audience for Hub {
@@ -414,17 +439,24 @@ impl State {
         let person = match principal {
             Principal::Person(person) => person,
             Principal::Service(_) | Principal::Operator => {
-                return !matches!(command, Command::SetTyping { .. } | Command::SetPresence { .. });
+                let own = |command: &_| {
+                    matches!(
+                        command,
+                        Command::SetTyping { .. } | Command::ShowTyping { .. } | Command::SetPresence { .. }
+                    )
+                };
+                return !own(command);
             }
-            Principal::Guest => return false,
+            Principal::Guest => return matches!(command, Command::ReadPersonas { .. }),
         };
         match command {
+            Command::WatchAgent { agent, .. }
+            | Command::ChangeAgent { agent, .. }
+            | Command::DeleteAgent { agent } => self.owners.get(agent) == Some(person),
             Command::JoinConversation { agent, .. }
             | Command::PostMessage { agent, .. }
-            | Command::WatchAgent { agent, .. }
-            | Command::ChangeAgent { agent, .. }
-            | Command::DeleteAgent { agent }
-            | Command::ReadHistory { agent, .. } => self.owners.get(agent) == Some(person),
+            | Command::Befriend { agent, .. }
+            | Command::ReadHistory { agent, .. } => self.converses(person, agent),
             Command::CreateAgent { agent } => agent.owner == *person,
             Command::Speak { .. } | Command::SendNotice { .. } | Command::Signal { .. } => false,
             // Nobody here has a role.
@@ -440,12 +472,15 @@ impl State {
             | Command::ReadWorker { .. }
             | Command::ReadWorkers { .. }
             | Command::RaiseAlert { .. } => false,
-            Command::Watch { topic } => match topic {
+            Command::ReadConversation { conversation, .. } => self.owners.iter().any(|(agent, owner)| {
+                owner == person && ConversationId::direct(agent, person) == *conversation
+            }),
+            Command::ReadConversations { .. } => true,
+            Command::Watch { topic, .. } => match topic {
                 Topic::Agent(agent) => self.owners.get(agent) == Some(person),
-                Topic::Conversation(id) => self
-                    .owners
-                    .iter()
-                    .any(|(agent, owner)| owner == person && ConversationId::direct(agent, person) == *id),
+                Topic::Conversation(id) => self.owners.keys().any(|agent| {
+                    self.converses(person, agent) && ConversationId::direct(agent, person) == *id
+                }),
                 _ => false,
             },
             Command::Unwatch { .. } => true,
@@ -453,7 +488,13 @@ impl State {
             Command::LeaveConversation { .. }
             | Command::UnwatchAgent { .. }
             | Command::SetTyping { .. }
+            | Command::ShowTyping { .. }
             | Command::SetPresence { .. } => true,
+            // What everybody may see, and what is one's own.
+            Command::ReadPersonas { .. }
+            | Command::ReadBonds { .. }
+            | Command::ReadProfile { .. }
+            | Command::SetProfile { .. } => true,
             // What touches nothing but the own wallet. A deposit needs somebody who looks the payment up.
             Command::OpenWallet { .. }
             | Command::Withdraw { .. }
@@ -462,6 +503,11 @@ impl State {
             | Command::ReadLedger { .. } => true,
             Command::Deposit { .. } | Command::Grant { .. } => false,
         }
+    }
+
+    /// Whether the person may talk to the agent: it is theirs, or everybody's.
+    fn converses(&self, person: &PersonId, agent: &AgentId) -> bool {
+        self.owners.get(agent).is_some_and(|owner| owner == person || agent.as_str() == SHARED)
     }
 
     /// The rules for hearing: what is a person's own, and nothing else.
@@ -475,7 +521,7 @@ impl State {
             (Principal::Guest, _) => false,
             (Principal::Service(_) | Principal::Operator, _) => true,
             (Principal::Person(_), Topic::Named(_) | Topic::Task(_) | Topic::Dashboard) => false,
-            (Principal::Person(own), Topic::Person(person)) => own == person,
+            (Principal::Person(own), Topic::Person(person) | Topic::Inbox(person)) => own == person,
             (Principal::Person(own), Topic::Agent(agent)) => self.owners.get(agent) == Some(own),
             (Principal::Person(own), Topic::Conversation(conversation)) => AGENTS
                 .iter()
@@ -500,8 +546,10 @@ fn named_in(event: &Event) -> Option<&PersonId> {
     match event {
         Event::MessagePosted(message) | Event::ReplyFinished { message, .. } => Some(&message.person),
         Event::RelationChanged { person, .. } | Event::TypingChanged { person, .. } => Some(person),
+        Event::PersonTyping { person, .. } => Some(person),
         Event::ReplyStarted(reply) | Event::ReplyFailed(reply) => Some(&reply.person),
         Event::BalanceChanged(entry) => Some(&entry.person),
+        Event::BalanceTold { person, .. } => Some(person),
         _ => None,
     }
 }
@@ -518,6 +566,10 @@ impl Model for Parrot {
             Some((Ok(piece), pieces))
         }))
     }
+}
+
+fn watch(topic: Topic) -> Command {
+    Command::Watch { topic, name: "it".into() }
 }
 
 fn id(connection: usize) -> ConnectionId {
@@ -537,7 +589,8 @@ fn agent(name: &str, owner: &str) -> Agent {
         personality: String::new(),
         purpose: String::new(),
         tone: String::new(),
-        visibility: "private".into(),
+        visibility: if name == SHARED { "public".into() } else { "private".into() },
         created_at: Timestamp(0),
+        persona: None,
     }
 }

@@ -7,6 +7,8 @@
 //! | dialect | serves | reference |
 //! |---|---|---|
 //! | [`chat`] | apps that talk to agents under `/api/socketio` | `src/chat/API.md` |
+//! | [`companion`] | apps in which people talk to personas and pay with tokens, under `/socket.io` | `src/companion/API.md` |
+//! | [`mission`] | dashboards that watch agents at work, under `/ws` | `src/mission/API.md` |
 //!
 //! # How to write a dialect
 //!
@@ -55,7 +57,7 @@
 //! | `refused <refusal>` | the CONNECT_ERROR that a refusal becomes: `{"message":…,"data":…}` |
 //! | `dismissed <refusal>` | what a connection is told before it is let go |
 //! | `welcome` | what a fresh connection is told |
-//! | `client <event>` | the arguments, then `→ <command>` as its `Debug` text, `→ answered`, `→ unknown`, or `→ refused` and the reply |
+//! | `client <event>` | the arguments, then `→ <command>` as its `Debug` text, `→ answered`, `→ identify bearer <secret>`, `→ identify wallet <address>`, `→ unknown`, or `→ refused` and the reply |
 //! | `reply <event> <outcome>` | what the sender is told when its event came to this |
 //! | `server <fact>` | how a core event is said |
 //! | `rooms` | lines of `<room> → <topic>` |
@@ -65,6 +67,8 @@
 //! block is one that the dialect must not say.
 
 pub mod chat;
+pub mod companion;
+pub mod mission;
 mod payload;
 
 use std::sync::Arc;
@@ -75,7 +79,7 @@ use antiphon_core::dialect::Inbound;
 
 /// Every dialect, in the order in which the documentation lists them.
 pub fn dialects() -> Vec<Arc<dyn Dialect>> {
-    vec![Arc::new(chat::Chat)]
+    vec![Arc::new(companion::Companion), Arc::new(chat::Chat), Arc::new(mission::Mission)]
 }
 
 /// The dialect with this [`name`](Dialect::name), as config calls it; `None` if there is none.

@@ -6,10 +6,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use antiphon_core::dialect::Args;
-use antiphon_core::refusal::Refusal;
+use antiphon_core::refusal::{Code, Refusal};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// The first argument as the object `T`. Fields that `T` does not have are ignored, and so are further arguments.
 ///
@@ -19,6 +20,18 @@ pub(crate) fn object<T: DeserializeOwned>(args: &Args, expected: &'static str) -
     match args.first::<Object<T>>() {
         Ok(Object(payload)) => Ok(payload),
         Err(_) => Err(Refusal::invalid(expected)),
+    }
+}
+
+/// The text in `token` of a CONNECT's `auth` object. No object, no token, `null` and the empty text are none; anything but text
+/// is a bad credential.
+pub(crate) fn token(auth: Option<&str>) -> Result<Option<String>, Refusal> {
+    // Text that is not JSON carries no token either.
+    let mut auth: Value = auth.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    match auth.get_mut("token").map(Value::take) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(token)) => Ok(Some(token).filter(|token| !token.is_empty())),
+        Some(_) => Err(Refusal::new(Code::BadCredential, "The credential in auth.token must be text.")),
     }
 }
 

@@ -78,7 +78,7 @@ fn every_refusal_of_every_client_event_has_an_ack() {
     }
 }
 
-/// The checklist of the documented API: item, direction, name.
+/// The checklists of the documented APIs: item, direction, name.
 const CHAT: [(&str, Direction, &str); 24] = [
     ("1-06", Direction::FromClient, "chat:join"),
     ("1-07", Direction::FromClient, "chat:leave"),
@@ -106,6 +106,35 @@ const CHAT: [(&str, Direction, &str); 24] = [
     ("1-04", Direction::Refusal, "Rate limit exceeded"),
 ];
 
+const MISSION: [(&str, Direction, &str); 17] = [
+    ("4-02", Direction::Refusal, "Authentication required"),
+    ("4-02", Direction::Refusal, "Invalid authentication"),
+    ("4-03", Direction::FromClient, "subscribe"),
+    ("4-04", Direction::FromClient, "unsubscribe"),
+    ("4-05", Direction::FromClient, "heartbeat"),
+    ("4-06", Direction::FromServer, "subscribed"),
+    ("4-07", Direction::FromServer, "unsubscribed"),
+    ("4-08", Direction::FromServer, "heartbeat_ack"),
+    ("4-09", Direction::FromServer, "error"),
+    ("4-10", Direction::FromServer, "agent:status_changed"),
+    ("4-11", Direction::FromServer, "agent:heartbeat"),
+    ("4-12", Direction::FromServer, "task:created"),
+    ("4-13", Direction::FromServer, "task:assigned"),
+    ("4-14", Direction::FromServer, "task:updated"),
+    ("4-15", Direction::FromServer, "task:completed"),
+    ("4-16", Direction::FromServer, "conversation:message"),
+    ("4-17", Direction::FromServer, "system:alert"),
+];
+
+const COMPANION: [(&str, Direction, &str); 6] = [
+    ("0-04", Direction::FromClient, "join"),
+    ("0-05", Direction::FromClient, "typing"),
+    ("0-06", Direction::FromServer, "balance:update"),
+    ("0-10", Direction::FromServer, "notification"),
+    ("0-11", Direction::FromServer, "message:receive"),
+    ("0-12", Direction::FromServer, "typing"),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
     FromClient,
@@ -115,19 +144,68 @@ enum Direction {
 
 #[test]
 fn every_documented_name_of_the_chat_api_has_an_example() {
-    let reference = reference("chat");
+    every_name_has_an_example("chat", &CHAT);
+}
+
+#[test]
+fn every_documented_name_of_the_mission_api_has_an_example() {
+    every_name_has_an_example("mission", &MISSION);
+}
+
+#[test]
+fn the_documented_texts_and_rooms_of_the_mission_api_have_examples() {
+    let reference = reference("mission");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for text in ["Room name required", "Invalid room format"] {
+        assert!(lines.contains(&format!("error {{\"message\":\"{text}\"}}")), "4-09 {text}");
+    }
+    let rooms: String = blocks(reference.text)
+        .into_iter()
+        .filter(|block| block.kind == "rooms")
+        .map(|block| block.body)
+        .collect();
+    for room in ["dashboard", "agent:123", "agent:", "task:", "conversation:"] {
+        assert!(rooms.lines().any(|line| line.starts_with(room)), "4-18, 4-19 {room}");
+    }
+    let has_event =
+        |line: &&String| line.contains(&format!("\"event\":\"{}\"", line.split(' ').next().unwrap_or("")));
+    let mine = ["agent:", "task:", "conversation:", "system:"];
+    let said: Vec<_> = lines.iter().filter(|line| mine.iter().any(|kind| line.starts_with(kind))).collect();
+    assert!(!said.is_empty() && said.iter().all(has_event), "4-10 to 4-17: every event carries its name");
+}
+
+#[test]
+fn every_documented_name_of_the_companion_api_has_an_example() {
+    every_name_has_an_example("companion", &COMPANION);
+}
+
+#[test]
+fn every_documented_kind_of_notification_of_the_companion_api_has_an_example() {
+    let reference = reference("companion");
+    let lines: Vec<String> = blocks(reference.text).iter().flat_map(lines_told).collect();
+    for kind in ["info", "success", "warning", "error"] {
+        let is_shown = lines
+            .iter()
+            .any(|line| line.starts_with("notification ") && line.contains(&format!("\"type\":\"{kind}\"")));
+        assert!(is_shown, "0-10, 0-13 {kind}");
+    }
+}
+
+fn every_name_has_an_example(dialect: &str, checklist: &[(&str, Direction, &str)]) {
+    let reference = reference(dialect);
     let from_client = client_events(&reference);
     let from_server = server_events(&reference);
     let refusals = connect_errors(&reference);
-    for (item, direction, name) in CHAT {
+    for (item, direction, name) in checklist {
         let has_example = match direction {
-            Direction::FromClient => from_client.contains(name),
-            Direction::FromServer => from_server.contains(name),
-            Direction::Refusal => refusals.contains(name),
+            Direction::FromClient => from_client.contains(*name),
+            Direction::FromServer => from_server.contains(*name),
+            Direction::Refusal => refusals.contains(*name),
         };
         assert!(has_example, "{item} {direction:?} {name}");
     }
-    let documented = |direction| CHAT.iter().filter(move |entry| entry.1 == direction).map(|entry| entry.2);
+    let documented =
+        |direction| checklist.iter().filter(move |entry| entry.1 == direction).map(|entry| entry.2);
     assert_eq!(from_client, documented(Direction::FromClient).map(str::to_owned).collect());
     assert_eq!(from_server, documented(Direction::FromServer).map(str::to_owned).collect());
 }
@@ -201,6 +279,7 @@ fn connect(dialect: &dyn Dialect, block: &Block) -> (Vec<String>, Vec<String>) {
     };
     let found = match dialect.credential((!auth.is_empty()).then_some(auth)) {
         Ok(Credential::Bearer(secret)) => format!("bearer {secret}"),
+        Ok(Credential::Wallet(address)) => format!("wallet {address}"),
         Ok(Credential::None) => "no credential".into(),
         Err(refusal) => format!("CONNECT_ERROR {}", error_text(&dialect.refused(&refusal))),
     };
@@ -215,6 +294,9 @@ fn client(dialect: &dyn Dialect, block: &Block) -> (Vec<String>, Vec<String>) {
     let found = match dialect.inbound(event, &args, NOW, &mut out) {
         Inbound::Command(command) => format!("{command:?}"),
         Inbound::Answered => "answered".into(),
+        Inbound::Identify(Credential::Bearer(secret)) => format!("identify bearer {secret}"),
+        Inbound::Identify(Credential::Wallet(address)) => format!("identify wallet {address}"),
+        Inbound::Identify(Credential::None) => "identify no credential".into(),
         Inbound::Unknown => "unknown".into(),
         Inbound::Refused(refusal) => {
             dialect.reply(event, &Err(refusal), NOW, &mut out);

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::hub::{Heard, Mail, Mailbox, Rooms};
+use crate::resume::{Ghosts, Numbers};
 use crate::session::{Closing, Connection, Socket};
 use crate::shared::Shared;
 use crate::telemetry::context::RequestId;
@@ -52,6 +53,9 @@ pub(crate) struct Core {
     pub(crate) retired: Notify,
     /// See [`Core::await_turn`].
     accepting: Cell<u64>,
+    /// The offsets of what is said on this core to those who may be resumed.
+    pub(crate) numbers: Numbers,
+    pub(crate) ghosts: Ghosts,
     /// `None` when nothing is counted.
     pub(crate) tally: Option<Tally>,
     requests: Cell<u64>,
@@ -74,6 +78,8 @@ impl Core {
         shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
+            numbers: Numbers::new(shared.run, index),
+            ghosts: Ghosts::default(),
             shared,
             mailbox,
             listener,
@@ -193,6 +199,9 @@ impl Core {
                 Mail::Polling(request) => polling::handle(self, request),
                 Mail::Upgrade(upgrade) => polling::upgrade(self, upgrade),
                 Mail::Evict(principal, answer) => self.evict(principal, answer),
+                Mail::Claim(claim) => self.answer_claim(*claim),
+                Mail::HandOver(order) => self.hand_over(*order),
+                Mail::MakeRoom(ghost) => self.make_room(ghost),
                 Mail::Listeners(topic, answer) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.listeners(&topic));
@@ -247,6 +256,7 @@ impl Core {
                     connection.look(&self, now);
                 }
             }
+            self.let_ghosts_go();
         }
     }
 

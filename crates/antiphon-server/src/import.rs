@@ -94,6 +94,7 @@ async fn put(store: &dyn Store, line: Line, now: Timestamp) -> anyhow::Result<()
                 purpose,
                 tone,
                 visibility: visibility.unwrap_or_else(|| "private".into()),
+                persona: None,
                 created_at: now,
             };
             store.put_agent(&agent).await?;

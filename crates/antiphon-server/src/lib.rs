@@ -11,12 +11,14 @@
 //! | `topics` | how a topic is written as text |
 //! | `transport` | sockets drive a wire session |
 //! | `session` | packet → dialect → app → reply |
+//! | [`resume`] | what a client that lost its connection finds when it comes back |
 //! | `hub` | topic → who listens here; fan-out; outbox |
 //! | [`admin`], [`telemetry`] | the operator's port; logs, metrics, traces |
 //! | [`auth`] | credentials → actor |
 //! | [`api`] | the HTTP API for backends |
 //! | [`outbound`] | the one place that opens connections to the outside |
 //! | [`webhooks`] | telling other servers what happens here |
+//! | [`wallet`], [`chain`] | what can be configured about tokens; looking payments up |
 //! | [`sqlite`] | the embedded database behind the `Store` port |
 //! | [`models`] | who answers, behind the `Model` port |
 //! | [`demo`], `seed`, [`conformance`] | the demo; what exists before anybody comes; the protocol suites' server |
@@ -25,6 +27,7 @@
 pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod conformance;
@@ -38,6 +41,8 @@ pub mod models;
 mod mount;
 pub mod outbound;
 mod pace;
+pub mod resume;
+pub mod routes;
 mod seed;
 mod session;
 mod shared;
@@ -45,6 +50,7 @@ pub mod sqlite;
 pub mod telemetry;
 mod topics;
 mod transport;
+pub mod wallet;
 pub mod webhooks;
 mod wheel;
 pub mod wiring;

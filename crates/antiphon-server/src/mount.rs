@@ -7,6 +7,7 @@ use antiphon_wire::Limits;
 use antiphon_wire::engine::Timing;
 
 use crate::config;
+use crate::resume::settings::Recovery;
 use crate::transport::origin::Origins;
 use crate::transport::polling::Known;
 
@@ -31,6 +32,8 @@ pub(crate) struct Mount {
     /// The limits before the first CONNECT is accepted.
     pub(crate) greeting: Limits,
     pub(crate) origins: Origins,
+    /// Whose sessions may be resumed.
+    pub(crate) recovery: Recovery,
     /// Sessions that a polling request may name here. Each mount has its own: what is allowed on one, an Origin say, must not
     /// reach the sessions of another.
     pub(crate) sessions: papaya::HashMap<Box<str>, Known, foldhash::fast::RandomState>,
@@ -91,6 +94,7 @@ impl Mount {
             greeting: Limits { payload: greeting, ..limits.clone() },
             limits,
             origins: Origins::new(&mount.origins),
+            recovery: mount.recovery,
             sessions: papaya::HashMap::default(),
         }
     }

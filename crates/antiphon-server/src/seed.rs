@@ -86,6 +86,7 @@ pub(crate) async fn demo(store: &dyn Store, now: Timestamp) -> anyhow::Result<()
                 purpose: "to show what this server does".to_owned(),
                 tone: tone.to_owned(),
                 visibility: "private".to_owned(),
+                persona: None,
                 created_at: now,
             };
             store.put_agent(&agent).await?;

@@ -9,12 +9,15 @@ use antiphon_core::ids::Timestamp;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::auth::Doorkeeper;
 use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
+use crate::resume::{self, Registry};
+use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
 use crate::transport::crowd::Crowd;
 
@@ -36,7 +39,16 @@ pub(crate) struct Shared {
     pub(crate) accepts: Pace,
     /// Milliseconds that a socket stays after its credential has expired.
     pub(crate) grace: u64,
+    /// How much is kept of sessions that may be resumed.
+    pub(crate) resume: resume::Settings,
+    /// Where they are.
+    pub(crate) sessions: Registry,
+    /// What this run of the server is called in offsets: no other run has the same.
+    pub(crate) run: u32,
+    started: Instant,
     pub(crate) counters: Counters,
+    /// Whether people may add themselves.
+    pub(crate) registration: Registration,
     pub(crate) demo: bool,
     pub(crate) life: Life,
     open: AtomicUsize,
@@ -75,6 +87,11 @@ impl Shared {
             events: Pace::new(limits.events_per_second, limits.events_burst),
             accepts: Pace::new(limits.accepts_per_second, limits.accepts_per_second),
             grace: config.auth.grace,
+            registration: config.mission.registration,
+            resume: config.resume.clone(),
+            sessions: Registry::default(),
+            run: u32::from_le_bytes(random()),
+            started: Instant::now(),
             limits,
             counters: Counters::default(),
             demo,
@@ -97,9 +114,12 @@ impl Shared {
 
     /// 120 random bits in 20 characters: a session or socket id.
     pub(crate) fn random_id(&self) -> String {
-        let mut bytes = [0; 15];
-        getrandom::fill(&mut bytes).expect("the operating system has random numbers");
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        BASE64_URL_SAFE_NO_PAD.encode(random::<15>())
+    }
+
+    /// Milliseconds since this process began to serve, the same on every core.
+    pub(crate) fn uptime(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// The number of an HTTP connection, for logs.
@@ -199,6 +219,12 @@ impl Shared {
     }
 }
 
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    bytes
+}
+
 /// How many of everything there were since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -219,6 +245,8 @@ pub(crate) struct Counters {
     strays: AtomicU64,
     dismissed: AtomicU64,
     renewed: AtomicU64,
+    resumed: AtomicU64,
+    lapsed: AtomicU64,
 }
 
 /// A reading of the server's counters, each since the start.
@@ -259,6 +287,10 @@ pub struct Reading {
     pub dismissed: u64,
     /// Sockets that brought a new credential.
     pub renewed: u64,
+    /// Sessions that were resumed.
+    pub resumed: u64,
+    /// Sessions that somebody wanted to resume and could not.
+    pub lapsed: u64,
 }
 
 impl Counters {
@@ -274,6 +306,7 @@ impl Counters {
             | Closing::ConnectTimeout
             | Closing::Failed
             | Closing::Dismissed(_)
+            | Closing::Resumed
             | Closing::Draining => 0,
         };
     }
@@ -330,6 +363,14 @@ impl Counters {
         self.renewed.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn resumed(&self) {
+        self.resumed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn lapsed(&self) {
+        self.lapsed.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Reading {
         Reading {
             opened: self.opened.load(Relaxed),
@@ -349,6 +390,8 @@ impl Counters {
             strays: self.strays.load(Relaxed),
             dismissed: self.dismissed.load(Relaxed),
             renewed: self.renewed.load(Relaxed),
+            resumed: self.resumed.load(Relaxed),
+            lapsed: self.lapsed.load(Relaxed),
         }
     }
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::config::nearest;
 
 /// The kinds of topics that have a name outside.
-const KINDS: [&str; 7] = ["everyone", "person", "agent", "conversation", "named", "task", "dashboard"];
+const KINDS: [&str; 8] =
+    ["everyone", "person", "inbox", "agent", "conversation", "named", "task", "dashboard"];
 
 /// Longest accepted name of an event and of a named topic, in bytes.
 const MAX_NAME_BYTES: usize = 256;
@@ -19,7 +20,7 @@ pub(crate) fn read(text: &str) -> Result<Topic, Refusal> {
         None if text == "everyone" => Ok(Topic::Everyone),
         None if text == "dashboard" => Ok(Topic::Dashboard),
         None => Err(Refusal::invalid(
-            "A topic is `everyone` or `dashboard`, or a kind and an id: `person:user-123`, `agent:luna`, \
+            "A topic is `everyone` or `dashboard`, or a kind and an id: `person:user-123`, `inbox:user-123`, `agent:luna`, \
              `conversation:<uuid>`, `task:<uuid>`, `named:<name>`.",
         )),
         Some((kind, id)) => of(kind, id),
@@ -30,6 +31,7 @@ pub(crate) fn read(text: &str) -> Result<Topic, Refusal> {
 pub(crate) fn of(kind: &str, id: &str) -> Result<Topic, Refusal> {
     match kind {
         "person" => PersonId::parse(id).map(Topic::Person),
+        "inbox" => PersonId::parse(id).map(Topic::Inbox),
         "agent" => AgentId::parse(id).map(Topic::Agent),
         "conversation" => Uuid::parse_str(id)
             .map(|id| Topic::Conversation(ConversationId(id)))
@@ -51,6 +53,7 @@ pub(crate) fn write(topic: &Topic) -> String {
     match topic {
         Topic::Everyone => "everyone".into(),
         Topic::Person(id) => format!("person:{id}"),
+        Topic::Inbox(id) => format!("inbox:{id}"),
         Topic::Agent(id) => format!("agent:{id}"),
         Topic::Conversation(id) => format!("conversation:{id}"),
         Topic::Named(name) => format!("named:{name}"),
@@ -78,6 +81,7 @@ mod tests {
         let (conversation, task) = (format!("conversation:{uuid}"), format!("task:{uuid}"));
         for text in [
             "everyone",
+            "inbox:user-123",
             "dashboard",
             "person:user-123",
             "agent:a:b",

@@ -11,7 +11,7 @@ use antiphon_core::actor::Principal;
 use antiphon_core::app::{App, Ports, Settings};
 use antiphon_core::dialect::Dialect;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
-use antiphon_core::ports::{Clock, Model, Store};
+use antiphon_core::ports::{Chain, Clock, Model, Store};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::api::Api;
-use crate::auth::Doorkeeper;
+use crate::auth::{Doorkeeper, Own};
+use crate::chain::JsonRpcChain;
 use crate::config::{Config, Synchronous};
 use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
@@ -99,6 +100,7 @@ struct Telling {
 pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.check()?;
     config.auth.check(extras.demo)?;
+    let is_kept = extras.store.is_none() && !config.store.ephemeral;
     let admin_port = admin::Port::bind(&config.admin)?;
     let Stores { store, webhooks: webhook_store, mut parts } = match extras.store {
         Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
@@ -121,6 +123,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         Some(model) => model,
         None => models::build(&config.model).context("in [model]")?,
     };
+    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
+    let chain = JsonRpcChain::new(&config.wallet.chain, config.wallet.tokens_per_coin, outbound.clone())?;
     let ports = Ports {
         store: store.clone(),
         bus: Arc::new(MemoryBus::new()),
@@ -128,11 +132,15 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         model,
         clock,
         audience: Arc::new(Hub::new(mailboxes.clone())),
-        chain: Arc::new(NoChain),
+        chain: chain.map_or_else(|| Arc::new(NoChain) as Arc<dyn Chain>, |chain| Arc::new(chain)),
     };
-    let settings = Settings { waiting_replies: config.limits.waiting_replies, ..Settings::default() };
+    let settings = Settings {
+        waiting_replies: config.limits.waiting_replies,
+        wallet: config.wallet.rules(),
+        heartbeat: Duration::from_millis(config.agents.heartbeat),
+        ..Settings::default()
+    };
     let app = App::new(ports, settings);
-    let outbound = Arc::new(Outbound::new(config.outbound.clone()));
     let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
     let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
     if refunded > 0 {
@@ -166,7 +174,13 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         ports.push((bound, listener, mounts));
     }
 
-    let auth = Doorkeeper::open(app.clone(), &config.auth, Some(outbound)).await?;
+    let auth = Doorkeeper::open(
+        app.clone(),
+        &config.auth,
+        Some(outbound),
+        own_tokens(&config, extras.demo, is_kept)?,
+    )
+    .await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
     let api = Api::new(shared.clone(), webhooks.clone(), &config.api);
@@ -199,6 +213,18 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         threads.push(spawn_core(index, shared.clone(), ports, shape)?);
     }
     Ok(Running { shared, served, threads, housekeeping, admin, telling, drain: config.drain() })
+}
+
+/// Who signs this server's own tokens, where an API promises some. Their secret is kept beside the data, unless that is
+/// forgotten, too.
+fn own_tokens(config: &Config, demo: bool, is_kept: bool) -> anyhow::Result<Option<Own>> {
+    if !config.mounts("mission") {
+        return Ok(None);
+    }
+    let settings = &config.mission;
+    settings.check(demo)?;
+    let directory = is_kept.then_some(&*config.server.data);
+    Own::open(settings.secret.as_ref(), directory, settings.session, config.auth.refresh).map(Some)
 }
 
 /// A store behind its ports, and what it has to say about itself.

@@ -284,6 +284,7 @@ fn agent(number: usize) -> Agent {
         purpose: String::new(),
         tone: String::new(),
         visibility: "private".into(),
+        persona: None,
         created_at: Timestamp(0),
     }
 }

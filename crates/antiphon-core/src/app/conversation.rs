@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::tasks::page_of;
 use super::{App, Trouble};
 use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim, FALLBACK_PLAN, Plan};
@@ -56,6 +57,58 @@ impl App {
         let (_, conversation) = self.converse(caller, Action::Read, agent, person).await?;
         let messages = self.ports.store.history(conversation, after, limit).await?;
         Ok(Outcome::History(messages))
+    }
+
+    pub(super) async fn read_conversation(
+        &self,
+        caller: &Caller,
+        conversation: ConversationId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Outcome, Trouble> {
+        let limit = page_of(limit)?;
+        let missing = || Refusal::not_found("Conversation not found");
+        // Whose it is, its messages say. One that is somebody else's looks like one that is not there.
+        let last = self.ports.store.recent(conversation, 1).await?.pop().ok_or_else(missing)?;
+        let agent = self.ports.store.agent(&last.agent).await?;
+        let topic = Topic::Conversation(conversation);
+        let place = Place::of_conversation(&topic, agent.as_ref(), &last.person);
+        if !access::may_read_all(&caller.actor) {
+            access::may(&caller.actor, Action::Read, place).map_err(|_| missing())?;
+        }
+        Ok(Outcome::History(self.ports.store.history(conversation, after, limit).await?))
+    }
+
+    pub(super) async fn read_conversations(
+        &self,
+        caller: &Caller,
+        after: Option<ConversationId>,
+        limit: u32,
+    ) -> Result<Outcome, Trouble> {
+        let limit = page_of(limit)?;
+        if access::may_read_all(&caller.actor) {
+            return Ok(Outcome::Conversations(self.ports.store.latest(after, limit).await?));
+        }
+        let person = access::identity(&caller.actor, &Claim::NONE)?;
+        let mut own: Vec<_> = self.agents_near(person).await?;
+        own.retain(|(conversation, _)| after.is_none_or(|after| *conversation > after));
+        own.sort_unstable_by_key(|(conversation, _)| *conversation);
+        own.dedup_by_key(|(conversation, _)| *conversation);
+        let mut latest = Vec::new();
+        for (conversation, _) in own {
+            latest.extend(self.ports.store.recent(conversation, 1).await?);
+            if latest.len() == limit as usize {
+                break;
+            }
+        }
+        Ok(Outcome::Conversations(latest))
+    }
+
+    /// The agents that `person` may have talked to, each with the conversation.
+    async fn agents_near(&self, person: &PersonId) -> Result<Vec<(ConversationId, AgentId)>, Trouble> {
+        let owned = self.ports.store.agents_of(person).await?;
+        let agents = owned.into_iter().map(|agent| agent.id);
+        Ok(agents.map(|agent| (ConversationId::direct(&agent, person), agent)).collect())
     }
 
     /// The agent and its conversation with `person`, if the caller may do this there.
@@ -126,6 +179,45 @@ mod tests {
             assert_eq!(not_yours, stage.ada(command("nobody")).await);
         }
         assert_eq!(stage.audience.seatings(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn conversations_are_listed_and_read_by_whose_they_are_and_by_whoever_may_read_all() {
+        let stage = Stage::new().await;
+        stage.ada(post_to("luna", "hola")).await.unwrap();
+        let luna = ConversationId::direct(&agent_id("luna"), &person("ada"));
+        let list = |after, limit| Command::ReadConversations { after, limit };
+        let read = |conversation| Command::ReadConversation { conversation, after: 0, limit: 10 };
+        let said = |outcome: Result<Outcome, Refusal>| match outcome {
+            Ok(Outcome::Conversations(messages) | Outcome::History(messages)) => {
+                Ok(messages.into_iter().map(|message| message.text).collect::<Vec<_>>())
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.code),
+        };
+        let bob = stage.caller("bob", 4);
+        let plain = stage.caller("bob", 5);
+        let actor = crate::actor::Actor { roles: vec!["auditor".into()], ..(*plain.actor).clone() };
+        let auditor = Caller { actor: Arc::new(actor), ..plain };
+        let shop = stage.principal(Principal::Service("shop".into()), 6);
+        for whoever in [&stage.caller("ada", 7), &auditor, &shop] {
+            let all = said(stage.app.handle(whoever, list(None, 10)).await).unwrap();
+            assert_eq!(all.len(), 1);
+            assert_eq!(said(stage.app.handle(whoever, list(Some(luna), 10)).await), Ok(Vec::new()));
+            let all = said(stage.app.handle(whoever, read(luna)).await).unwrap();
+            assert_eq!(all.first().map(String::as_str), Some("hola"));
+        }
+        assert_eq!(said(stage.app.handle(&bob, list(None, 10)).await), Ok(Vec::new()));
+        let missing = ConversationId::direct(&agent_id("luna"), &person("nobody"));
+        assert_eq!(
+            stage.app.handle(&bob, read(luna)).await,
+            stage.app.handle(&bob, read(missing)).await,
+            "what is somebody else's is not there"
+        );
+        assert_eq!(said(stage.app.handle(&auditor, read(missing)).await), Err(Code::NotFound));
+        assert_eq!(said(stage.app.handle(&bob, list(None, 0)).await), Err(Code::Invalid));
+        let guest = stage.principal(Principal::Guest, 8);
+        assert_eq!(said(stage.app.handle(&guest, list(None, 10)).await), Err(Code::Forbidden));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `conversation` | join, leave, read |
 //! | `posting` | post, speak |
+//! | `listening` | who may hear a topic, and where a connection that comes back is seated again |
 //! | `agents` | watch, create, change, delete |
 //! | `wallet` | open, deposit, withdraw, claim, grant, read |
+//! | `people` | personas, bonds and profiles |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
 //! | `tasks` | create, assign, claim, report on, cancel and read tasks |
@@ -16,6 +18,8 @@
 
 mod agents;
 mod conversation;
+mod listening;
+mod people;
 mod posting;
 mod presence;
 #[cfg(test)]
@@ -183,6 +187,7 @@ impl App {
             Command::SetTyping { agent, person, active } => {
                 self.set_typing(caller, &agent, &person, active).await
             }
+            Command::ShowTyping { active } => self.show_typing(caller, active),
             Command::WatchAgent { agent, person } => self.watch_agent(caller, &agent, &person).await,
             Command::UnwatchAgent { agent, person } => self.unwatch_agent(caller, agent, &person),
             Command::SetPresence { person, status } => self.set_presence(caller, &person, status).await,
@@ -191,6 +196,17 @@ impl App {
             Command::DeleteAgent { agent } => self.delete_agent(caller, agent).await,
             Command::ReadHistory { agent, person, after, limit } => {
                 self.read_history(caller, &agent, &person, after, limit).await
+            }
+            Command::ReadPersonas { limit } => self.read_personas(caller, limit).await,
+            Command::Befriend { agent, person } => self.befriend(caller, &agent, &person).await,
+            Command::ReadBonds { person } => self.read_bonds(caller, &person).await,
+            Command::ReadProfile { person } => self.read_profile(caller, &person).await,
+            Command::SetProfile { person, profile } => self.set_profile(caller, &person, profile).await,
+            Command::ReadConversation { conversation, after, limit } => {
+                self.read_conversation(caller, conversation, after, limit).await
+            }
+            Command::ReadConversations { after, limit } => {
+                self.read_conversations(caller, after, limit).await
             }
             Command::SendNotice { person, notice } => self.send_notice(&caller.actor, person, notice),
             Command::Signal { topic, name, value } => {
@@ -222,8 +238,8 @@ impl App {
             Command::ReadWorker { agent } => self.read_worker(caller, &agent).await,
             Command::ReadWorkers { after, limit } => self.read_workers(caller, after.as_ref(), limit).await,
             Command::RaiseAlert { message, severity } => self.raise_alert(caller, message, severity),
-            Command::Watch { topic } => self.watch(caller, &topic).await,
-            Command::Unwatch { topic } => Ok(self.unwatch(caller, &topic)),
+            Command::Watch { topic, name } => self.watch(caller, &topic, name).await,
+            Command::Unwatch { topic, name } => Ok(self.unwatch(caller, &topic, name)),
         }
     }
 

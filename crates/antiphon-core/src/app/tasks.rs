@@ -261,8 +261,8 @@ mod tests {
             step(Step::Cancel),
             Command::ReadTask { task: task.id },
             Command::ReadTasks { filter: TaskFilter::default(), limit: 10 },
-            Command::Watch { topic: Topic::Dashboard },
-            Command::Watch { topic: Topic::Task(task.id) },
+            Command::Watch { topic: Topic::Dashboard, name: "all".into() },
+            Command::Watch { topic: Topic::Task(task.id), name: "it".into() },
         ];
         let calls = stage.store.calls();
         let guest = stage.principal(Principal::Guest, 3);
@@ -284,11 +284,12 @@ mod tests {
         let operator = stage.principal(Principal::Operator, 2);
         let (task, _) = task(&stage, &operator, create("sum")).await;
         for topic in [Topic::Dashboard, Topic::Task(task.id), Topic::Agent(agent_id("nobody"))] {
-            let watch = Command::Watch { topic: topic.clone() };
-            assert_eq!(stage.app.handle(&viewer, watch).await, Ok(Outcome::Done));
+            let watch = Command::Watch { topic: topic.clone(), name: "it".into() };
+            let watched = Ok(Outcome::Watched { name: "it".into() });
+            assert_eq!(stage.app.handle(&viewer, watch).await, watched);
             assert!(stage.audience.hears(connection(1), &topic));
-            let unwatch = Command::Unwatch { topic: topic.clone() };
-            assert_eq!(stage.app.handle(&viewer, unwatch).await, Ok(Outcome::Done));
+            let unwatch = Command::Unwatch { topic: topic.clone(), name: "it".into() };
+            assert_eq!(stage.app.handle(&viewer, unwatch).await, watched);
             assert!(!stage.audience.hears(connection(1), &topic));
         }
         let filter = TaskFilter { status: Some(TaskStatus::Pending), ..TaskFilter::default() };

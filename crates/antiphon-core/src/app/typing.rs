@@ -11,7 +11,7 @@ use crate::access::{self, Action, Place};
 use crate::actor::{Caller, Claim};
 use crate::command::Outcome;
 use crate::conversation::Party;
-use crate::event::Event;
+use crate::event::{Envelope, Event};
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId};
 use crate::topic::Topic;
 
@@ -30,8 +30,7 @@ impl App {
         access::may(&caller.actor, Action::Type, place)?;
         if active {
             let typing = Typing {
-                agent: agent.clone(),
-                conversation,
+                to: Some((agent.clone(), conversation)),
                 connection: caller.connection,
                 until: Instant::now() + self.settings.typing,
             };
@@ -41,7 +40,7 @@ impl App {
             let claimed = self.ports.leases.claim(&key, &self.settings.node, self.settings.typing);
             self.leased(claimed.await);
         } else {
-            let was_typing = self.typists.stop(person, conversation);
+            let was_typing = self.typists.stop(person, Some(conversation));
             self.say_typing(conversation, agent, person, false);
             if was_typing {
                 self.forget_typing(conversation).await;
@@ -50,11 +49,27 @@ impl App {
         Ok(Outcome::Done)
     }
 
+    /// The other connections of whoever asks see it. No lease tells of it: only this node's own connections could ask.
+    pub(super) fn show_typing(&self, caller: &Caller, active: bool) -> Result<Outcome, Trouble> {
+        let person = access::identity(&caller.actor, &Claim::NONE)?;
+        access::may(&caller.actor, Action::Type, Place::of(&Topic::Person(person.clone())))?;
+        if active {
+            let until = Instant::now() + self.settings.typing;
+            self.typists.start(person, Typing { to: None, connection: caller.connection, until })?;
+        } else {
+            self.typists.stop(person, None);
+        }
+        self.show(person, caller.connection, active);
+        Ok(Outcome::Done)
+    }
+
     /// Ends all typing on `connection` at once.
     pub(super) async fn stop_typing(&self, person: &PersonId, connection: ConnectionId) {
         for typing in self.typists.stop_connection(person, connection) {
-            self.say_typing(typing.conversation, &typing.agent, person, false);
-            self.forget_typing(typing.conversation).await;
+            self.say_ended(person, &typing);
+            if let Some(conversation) = typing.place() {
+                self.forget_typing(conversation).await;
+            }
         }
     }
 
@@ -67,9 +82,23 @@ impl App {
                 None => started.await,
             }
             while let Some((person, typing)) = self.typists.expire(Instant::now()) {
-                self.say_typing(typing.conversation, &typing.agent, &person, false);
+                self.say_ended(&person, &typing);
             }
         }
+    }
+
+    fn say_ended(&self, person: &PersonId, typing: &Typing) {
+        match &typing.to {
+            Some((agent, conversation)) => self.say_typing(*conversation, agent, person, false),
+            None => self.show(person, typing.connection, false),
+        }
+    }
+
+    /// Tells the person's connections, except `typed_on`.
+    fn show(&self, person: &PersonId, typed_on: Option<ConnectionId>, active: bool) {
+        let event = Event::PersonTyping { person: person.clone(), active, at: self.now() };
+        let envelope = Envelope::new(Topic::Person(person.clone()), event);
+        self.ports.bus.publish(Envelope { except: typed_on, ..envelope });
     }
 
     fn say_typing(&self, conversation: ConversationId, agent: &AgentId, person: &PersonId, active: bool) {
@@ -99,7 +128,8 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     use super::*;
-    use crate::app::stage::{Stage, agent_id, person, talk};
+    use crate::actor::Principal;
+    use crate::app::stage::{Stage, agent_id, connection, person, talk};
     use crate::app::typists::BUSIEST;
     use crate::command::Command;
     use crate::ports::Leases;
@@ -232,6 +262,45 @@ mod tests {
         // To an agent of somebody else it goes to one's own conversation with it, which nobody else can hear.
         stage.ada(typing("rex", true)).await.unwrap();
         assert_eq!(stage.next().await.topic, talk("rex", "ada"));
+        stage.hears_nothing_more().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn typing_to_nobody_in_particular_is_shown_to_ones_other_connections_and_ends_by_itself() {
+        let mut stage = Stage::new().await;
+        let _running = stage.run();
+        stage.hears_nothing_more().await;
+        assert_eq!(stage.ada(Command::ShowTyping { active: true }).await, Ok(Outcome::Done));
+        let began = Instant::now();
+        for active in [true, false] {
+            let envelope = stage.next().await;
+            assert_eq!(envelope.topic, Topic::Person(person("ada")));
+            assert_eq!(envelope.except, Some(connection(1)));
+            let Event::PersonTyping { active: now, .. } = envelope.event else { panic!("{envelope:?}") };
+            assert_eq!(now, active);
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        // It is apart from typing to an agent, ends when they say so, and goes with its connection.
+        stage.ada(typing("luna", true)).await.unwrap();
+        stage.ada(Command::ShowTyping { active: true }).await.unwrap();
+        stage.ada(Command::ShowTyping { active: false }).await.unwrap();
+        stage.hears(&["ada types to luna: true", "ada types: true", "ada types: false"]).await;
+        stage.ada(Command::ShowTyping { active: true }).await.unwrap();
+        stage.app.disconnected(&stage.caller("ada", 1)).await;
+        stage.hears(&["ada types: true", "ada types to luna: false", "ada types: false"]).await;
+        assert!(nobody_types(&stage));
+        stage.hears_nothing_more().await;
+        assert_eq!(stage.store.calls(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guests_and_backends_do_not_type() {
+        let mut stage = Stage::new().await;
+        for principal in [Principal::Guest, Principal::Operator, Principal::Service("shop".into())] {
+            let caller = stage.principal(principal, 3);
+            assert!(stage.app.handle(&caller, Command::ShowTyping { active: true }).await.is_err());
+        }
+        assert!(nobody_types(&stage));
         stage.hears_nothing_more().await;
     }
 

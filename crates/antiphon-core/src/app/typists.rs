@@ -12,7 +12,7 @@ use super::lock;
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId};
 use crate::refusal::{Code, Refusal};
 
-/// In how many conversations one person can be typing at the same time.
+/// In how many places one person can be typing at the same time.
 pub(super) const BUSIEST: usize = 16;
 
 /// Who is typing on this node.
@@ -25,15 +25,22 @@ pub(super) struct Typists {
 
 /// Somebody types.
 pub(super) struct Typing {
-    pub(super) agent: AgentId,
-    pub(super) conversation: ConversationId,
+    /// To whom, in which conversation; `None` is to nobody in particular.
+    pub(super) to: Option<(AgentId, ConversationId)>,
     /// The connection they last typed on.
     pub(super) connection: Option<ConnectionId>,
     pub(super) until: Instant,
 }
 
+impl Typing {
+    /// The conversation that they type in, if it is one.
+    pub(super) fn place(&self) -> Option<ConversationId> {
+        self.to.as_ref().map(|(_, conversation)| *conversation)
+    }
+}
+
 impl Typists {
-    /// `person` types, or still does. Refused when they already do in [`BUSIEST`] other conversations.
+    /// `person` types, or still does. Refused when they already do in [`BUSIEST`] other places.
     pub(super) fn start(&self, person: &PersonId, typing: Typing) -> Result<(), Refusal> {
         let first = lock(&self.books).start(person, typing)?;
         if first {
@@ -42,9 +49,9 @@ impl Typists {
         Ok(())
     }
 
-    /// `person` no longer types; returns whether they did.
-    pub(super) fn stop(&self, person: &PersonId, conversation: ConversationId) -> bool {
-        let stopped = lock(&self.books).remove(person, |typing| typing.conversation == conversation);
+    /// `person` no longer types in `place`; returns whether they did.
+    pub(super) fn stop(&self, person: &PersonId, place: Option<ConversationId>) -> bool {
+        let stopped = lock(&self.books).remove(person, |typing| typing.place() == place);
         !stopped.is_empty()
     }
 
@@ -58,7 +65,7 @@ impl Typists {
         lock(&self.books).by_time.first_key_value().map(|(check, _)| check.at)
     }
 
-    /// How many people are kept, how many conversations they type in, and how many moments to look at them.
+    /// How many people are kept, how many places they type in, and how many moments to look at them.
     #[cfg(test)]
     pub(super) fn len(&self) -> (usize, usize, usize) {
         let books = lock(&self.books);
@@ -96,9 +103,7 @@ impl Books {
     /// Returns whether nobody was typing before.
     fn start(&mut self, person: &PersonId, typing: Typing) -> Result<bool, Refusal> {
         if let Some(entries) = self.by_person.get_mut(person) {
-            if let Some(entry) =
-                entries.iter_mut().find(|entry| entry.typing.conversation == typing.conversation)
-            {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.typing.place() == typing.place()) {
                 entry.typing.until = typing.until;
                 entry.typing.connection = typing.connection;
                 return Ok(false);
@@ -135,15 +140,13 @@ impl Books {
         while let Some(due) = self.by_time.first_entry().filter(|due| due.key().at <= now) {
             let (check, person) = due.remove_entry();
             let Some(entry) = self.entry(&person, check) else { continue };
-            let (until, conversation) = (entry.typing.until, entry.typing.conversation);
+            let (until, place) = (entry.typing.until, entry.typing.place());
             if until > now {
                 let again = self.schedule(until, &person);
                 if let Some(entry) = self.entry(&person, check) {
                     entry.check = again;
                 }
-            } else if let Some(typing) =
-                self.remove(&person, |typing| typing.conversation == conversation).pop()
-            {
+            } else if let Some(typing) = self.remove(&person, |typing| typing.place() == place).pop() {
                 return Some((person, typing));
             }
         }

@@ -13,7 +13,7 @@ use crate::ids::{MessageId, PersonId, Timestamp};
 use crate::ports::{Booked, OnBooked, Verdict};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
-use crate::wallet::{Entry, MAX_BALANCE, NewEntry, Obstacle, Reason, check_amount, reference};
+use crate::wallet::{Balance, Entry, MAX_BALANCE, NewEntry, Obstacle, Reason, check_amount, reference};
 
 /// Most entries that one [`ReadLedger`](crate::command::Command::ReadLedger) returns.
 const LONGEST_PAGE: u32 = 1_000;
@@ -28,13 +28,24 @@ const AT_ONCE: u32 = 500;
 const DAY: i64 = 86_400_000;
 
 impl App {
+    /// Whoever opens a wallet hears once what is in it: with the present, or as it was.
     pub(super) async fn open_wallet(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         let tokens = self.settings.wallet.welcome;
         if tokens > 0 {
-            self.book(self.entry(&person, tokens, Reason::Welcome, Some("welcome".into()))).await?;
+            let welcome = self.entry(&person, tokens, Reason::Welcome, Some("welcome".into()));
+            let (Entry { balance: tokens, position, .. }, duplicate) = self.book(welcome).await?;
+            if !duplicate {
+                return Ok(Outcome::Balance(Balance { tokens, position }));
+            }
         }
-        Ok(Outcome::Balance(self.ports.store.balance(&person).await?))
+        let (ports, at) = (Arc::clone(&self.ports), self.now());
+        let whose = person.clone();
+        let told = Box::new(move |balance: &Balance| {
+            let topic = Topic::Person(whose.clone());
+            ports.publish(topic, Event::BalanceTold { person: whose, balance: *balance, at });
+        });
+        Ok(Outcome::Balance(self.ports.store.tell(&person, told).await?))
     }
 
     pub(super) async fn deposit(
@@ -44,7 +55,7 @@ impl App {
         name: &str,
         amount: u64,
     ) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         check_amount(amount)?;
         let name = reference(name)?;
         let topic = Topic::Person(person.clone());
@@ -62,7 +73,7 @@ impl App {
         amount: u64,
         once: Option<Once>,
     ) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         check_amount(amount)?;
         self.book_as_asked(self.entry(&person, amount, Reason::Withdrawal, key_of(once)?)).await
     }
@@ -83,7 +94,7 @@ impl App {
     /// What is given depends on days that are over, so that claims of one day, however many at once, all ask for the same; the
     /// store takes one of them.
     pub(super) async fn claim_reward(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Trade, claim).await?;
+        let person = self.person_of(caller, Action::Trade, claim).await?;
         let settings = self.settings.wallet;
         if settings.reward == 0 {
             return Err(Refusal::not_found("There is no daily reward here.").into());
@@ -100,7 +111,7 @@ impl App {
     }
 
     pub(super) async fn read_balance(&self, caller: &Caller, claim: &Claim) -> Result<Outcome, Trouble> {
-        let person = self.wallet_of(caller, Action::Read, claim).await?;
+        let person = self.person_of(caller, Action::Read, claim).await?;
         Ok(Outcome::Balance(self.ports.store.balance(&person).await?))
     }
 
@@ -114,7 +125,7 @@ impl App {
         if !(1..=LONGEST_PAGE).contains(&limit) {
             return Err(Refusal::invalid("Between 1 and 1,000 entries can be read at once.").into());
         }
-        let person = self.wallet_of(caller, Action::Read, claim).await?;
+        let person = self.person_of(caller, Action::Read, claim).await?;
         Ok(Outcome::Ledger(self.ports.store.ledger(&person, after, limit).await?))
     }
 
@@ -139,20 +150,6 @@ impl App {
     }
 
     /// Whose wallet the caller means, if they may do this with it and the person exists.
-    async fn wallet_of(&self, caller: &Caller, action: Action, claim: &Claim) -> Result<PersonId, Trouble> {
-        let person = access::identity(&caller.actor, claim)?;
-        access::may(&caller.actor, action, Place::of(&Topic::Person(person.clone())))?;
-        self.check_person(person).await?;
-        Ok(person.clone())
-    }
-
-    async fn check_person(&self, person: &PersonId) -> Result<(), Trouble> {
-        match self.ports.store.person(person).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::not_found("Person not found").into()),
-        }
-    }
-
     fn entry(&self, person: &PersonId, tokens: u64, reason: Reason, key: Option<String>) -> NewEntry {
         NewEntry { person: person.clone(), tokens, reason, key, at: self.now() }
     }
@@ -242,7 +239,6 @@ mod tests {
     use crate::ports::{Logins, People, Wallets};
     use crate::refusal::Code;
     use crate::wallet;
-    use crate::wallet::Balance;
 
     fn grant(name: &str, amount: u64) -> Command {
         Command::Grant { person: person(name), amount, once: None }
@@ -306,13 +302,14 @@ mod tests {
             let opened = stage.ada(Command::OpenWallet { person: Claim::NONE }).await;
             assert_eq!(opened, Ok(Outcome::Balance(Balance { tokens: 50, position: 1 })));
         }
-        stage.hears(&["ada has 50 after +50 for welcome"]).await;
+        stage.hears(&["ada has 50 after +50 for welcome", "ada has 50", "ada has 50"]).await;
         stage.hears_nothing_more().await;
 
         let settings = wallet::Settings { welcome: 0, ..wallet::Settings::default() };
         let mut stage = Stage::with(Settings { wallet: settings, ..Settings::default() }).await;
         let opened = stage.ada(Command::OpenWallet { person: Claim::NONE }).await;
         assert_eq!(opened, Ok(Outcome::Balance(Balance::default())));
+        stage.hears(&["ada has 0"]).await;
         stage.hears_nothing_more().await;
     }
 

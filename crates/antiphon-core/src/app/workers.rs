@@ -110,39 +110,24 @@ impl App {
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn watch(&self, caller: &Caller, topic: &Topic) -> Result<Outcome, Trouble> {
-        let store = &self.ports.store;
+    pub(super) async fn watch(
+        &self,
+        caller: &Caller,
+        topic: &Topic,
+        name: Arc<str>,
+    ) -> Result<Outcome, Trouble> {
         // Not while an agent is being deleted, as for whoever watches one of their own.
         let _not_edited = self.editing.read().await;
-        match topic {
-            Topic::Agent(agent) => {
-                let found = store.agent(agent).await?;
-                access::may(&caller.actor, Action::Listen, Place::of_agent(topic, found.as_ref()))?;
-            }
-            // Whose a conversation is, its messages say.
-            Topic::Conversation(id) => {
-                let last = store.recent(*id, 1).await?.pop();
-                let found = match &last {
-                    Some(last) => store.agent(&last.agent).await?,
-                    None => None,
-                };
-                let place = match &last {
-                    Some(last) => Place::of_conversation(topic, found.as_ref(), &last.person),
-                    None => Place::of(topic),
-                };
-                access::may(&caller.actor, Action::Listen, place)?;
-            }
-            _ => access::may(&caller.actor, Action::Listen, Place::of(topic))?,
-        }
+        self.may_listen(&caller.actor, topic).await?;
         self.seat(caller, topic)?;
-        Ok(Outcome::Done)
+        Ok(Outcome::Watched { name })
     }
 
-    pub(super) fn unwatch(&self, caller: &Caller, topic: &Topic) -> Outcome {
+    pub(super) fn unwatch(&self, caller: &Caller, topic: &Topic, name: Arc<str>) -> Outcome {
         if let Some(connection) = caller.connection {
             self.ports.audience.leave(connection, topic);
         }
-        Outcome::Done
+        Outcome::Watched { name }
     }
 
     /// `agent` is alive, as far as the leases are asked.
@@ -488,7 +473,7 @@ mod tests {
         let stage = Stage::new().await;
         stage.store.inner.put_agent(&Agent { name: "Mia".into(), ..agent("mia", "ada") }).await.unwrap();
         stage.ada(post_to("luna", "hola")).await.unwrap();
-        let watch = |topic: Topic| Command::Watch { topic };
+        let watch = |topic: Topic| Command::Watch { topic, name: "it".into() };
         let bob = stage.caller("bob", 4);
         let shop = stage.principal(Principal::Service("shop".into()), 5);
         let silent = Topic::Conversation(ConversationId::direct(&agent_id("mia"), &person("ada")));

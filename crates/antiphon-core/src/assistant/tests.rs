@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::app::stage::{Stage, Step, agent_id, person, post_to, short};
+use crate::memory::ManualClock;
 use crate::ports::{Agents, Conversations};
 
 fn limits(change: impl FnOnce(&mut Settings)) -> Settings {
@@ -338,4 +339,17 @@ async fn every_message_of_a_crowd_is_answered_once_and_in_order() {
     assert_eq!(asked, posted);
     let id = ConversationId::direct(&agent_id("luna"), &person("ada"));
     assert_eq!(stage.store.inner.history(id, 0, 1_000).await.unwrap().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_day_goes_on_between_two_looks_at_the_clock_and_a_clock_that_was_set_is_noticed() {
+    let clock = ManualClock::at(Timestamp(5_000));
+    let begin = Instant::now();
+    let after = |ms| begin + Duration::from_millis(ms);
+    let mut moments = Moments::new(begin, &clock);
+    assert_eq!(moments.at(after(0), &clock), Timestamp(5_000));
+    clock.set(Timestamp(9_000_000));
+    assert_eq!(moments.at(after(999), &clock), Timestamp(5_999));
+    assert_eq!(moments.at(after(1_000), &clock), Timestamp(9_000_000));
+    assert_eq!(moments.at(after(1_001), &clock), Timestamp(9_000_001));
 }

@@ -156,11 +156,11 @@ async fn strangers_meet_with_the_default_feelings(store: &dyn Store) {
     assert_eq!(store.relation(&agent_id("luna"), &ada.id).await.unwrap(), Relation::default());
 }
 
-fn agent_id(id: &str) -> AgentId {
+pub(super) fn agent_id(id: &str) -> AgentId {
     AgentId::parse(id).expect("the suite only uses ids that are valid")
 }
 
-fn agent(id: &str, owner: &str, at: i64) -> Agent {
+pub(super) fn agent(id: &str, owner: &str, at: i64) -> Agent {
     Agent {
         id: agent_id(id),
         owner: PersonId::parse(owner).expect("the suite only uses ids that are valid"),
@@ -171,5 +171,6 @@ fn agent(id: &str, owner: &str, at: i64) -> Agent {
         tone: "warm".into(),
         visibility: "private".into(),
         created_at: Timestamp(at),
+        persona: None,
     }
 }

@@ -17,6 +17,7 @@ pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     positions_are_counted_in_each_conversation(&*open().await).await;
     committed_is_called_once_before_the_answer(&*open().await).await;
     history_and_recent_give_pages_oldest_first(&*open().await).await;
+    each_conversation_is_listed_once_with_its_last_message(&*open().await).await;
     a_message_id_is_used_once(&*open().await).await;
     a_message_counts_against_its_month(&*open().await).await;
     over_the_limit_nothing_is_stored(&*open().await).await;
@@ -95,6 +96,20 @@ async fn history_and_recent_give_pages_oldest_first(store: &dyn Store) {
     let silent = conversation("luna", "eve");
     assert_eq!(store.history(silent, 0, 10).await.unwrap(), []);
     assert_eq!(store.recent(silent, 10).await.unwrap(), []);
+}
+
+async fn each_conversation_is_listed_once_with_its_last_message(store: &dyn Store) {
+    assert_eq!(store.latest(None, 10).await.unwrap(), []);
+    let mut last = Vec::new();
+    for (agent, person) in [("luna", "ada"), ("sol", "ada"), ("luna", "bob"), ("LUNA", "bob")] {
+        append(store, message(agent, person)).await;
+        last.push(append(store, message(agent, person)).await.0);
+    }
+    last.sort_by_key(|message| message.conversation);
+    assert_eq!(store.latest(None, 1_000).await.unwrap(), last);
+    assert_eq!(store.latest(None, 2).await.unwrap(), last[..2]);
+    assert_eq!(store.latest(Some(last[1].conversation), 1).await.unwrap(), last[2..3]);
+    assert_eq!(store.latest(Some(last[3].conversation), 10).await.unwrap(), []);
 }
 
 async fn a_message_id_is_used_once(store: &dyn Store) {
@@ -209,6 +224,7 @@ async fn what_was_said_outlives_the_agent(store: &dyn Store) {
         tone: String::new(),
         visibility: "private".into(),
         created_at: Timestamp(1),
+        persona: None,
     };
     store.put_agent(&luna).await.unwrap();
     let said = append(store, message("luna", "ada")).await.0;

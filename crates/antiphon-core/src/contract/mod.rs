@@ -14,12 +14,13 @@
 //!
 //! | module | asks |
 //! |---|---|
-//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`conversations`], [`once`], [`wallets`], [`work`] | does a [`Store`] remember what it must, and nothing else |
+//! | [`people`], [`keys`], [`logins`], [`revocations`], [`requests`], [`agents`], [`bonds`], [`conversations`], [`once`], [`wallets`], [`work`] | does a [`Store`] remember what it must, and nothing else |
 //! | [`webhooks`](mod@webhooks) | does a store remember what [`Webhooks`](crate::webhooks::Webhooks) need |
 //! | [`bus`](mod@bus) | does a [`Bus`](crate::ports::Bus) reach everybody who listens, in order |
 //! | [`leases`](mod@leases) | do [`Leases`](crate::ports::Leases) know who holds what, and who came first and went last |
 
 pub mod agents;
+pub mod bonds;
 pub mod bus;
 pub mod conversations;
 pub mod keys;
@@ -56,6 +57,7 @@ pub async fn store(open: impl AsyncFn() -> Arc<dyn Store>) {
     revocations::suite(&open).await;
     requests::suite(&open).await;
     agents::suite(&open).await;
+    bonds::suite(&open).await;
     conversations::suite(&open).await;
     once::suite(&open).await;
     wallets::suite(&open).await;

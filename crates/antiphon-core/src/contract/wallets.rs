@@ -21,8 +21,10 @@ pub async fn suite(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_key_counts_once_for_each_person_and_reason(&*open().await).await;
     a_payment_counts_once_on_the_whole_server(&*open().await).await;
     booked_is_called_once_for_what_is_entered(&*open().await).await;
+    a_balance_is_told_once_and_in_its_place(open().await).await;
     nobody_has_more_than_can_be_told(&*open().await).await;
     a_person_who_does_not_exist_has_no_ledger(&*open().await).await;
+    what_messages_cost_is_added_up(&*open().await).await;
     active_days_are_counted(&*open().await).await;
     a_price_is_taken_with_the_message_or_nothing_is_stored(&*open().await).await;
     an_answered_message_is_not_refunded(&*open().await).await;
@@ -148,6 +150,37 @@ async fn booked_is_called_once_for_what_is_entered(store: &dyn Store) {
     assert_eq!(calls.take(), []);
 }
 
+/// What is heard of one ledger never goes back: neither what entries say nor what is told in between.
+async fn a_balance_is_told_once_and_in_its_place(store: Arc<dyn Store>) {
+    let ada = add(&*store, "ada").await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = || {
+        let heard = Arc::clone(&heard);
+        move |position| heard.lock().unwrap().push(position)
+    };
+    let tell = || {
+        let hears = hears();
+        store.tell(&ada, Box::new(move |balance: &Balance| hears(balance.position)))
+    };
+    assert_eq!(tell().await.unwrap(), Balance::default());
+    let life = (0..40).map(|turn| {
+        let (store, ada, hears, tell) = (&store, &ada, hears(), tell());
+        async move {
+            if turn % 2 == 0 {
+                return tell.await.map(drop);
+            }
+            let booked = Box::new(move |entry: &Entry| hears(entry.position));
+            store.book(new(ada, Reason::Grant, 1), booked).await.map(drop)
+        }
+    });
+    assert!(join_all(life).await.iter().all(Result::is_ok));
+    assert_eq!(tell().await.unwrap(), Balance { tokens: 20, position: 20 });
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 42, "each exactly once");
+    assert!(heard.is_sorted(), "{heard:?}");
+    assert_eq!(heard.last(), Some(&20));
+}
+
 async fn nobody_has_more_than_can_be_told(store: &dyn Store) {
     let ada = add(store, "ada").await;
     entered(store, new(&ada, Reason::Grant, MAX_BALANCE)).await;
@@ -168,6 +201,24 @@ async fn a_person_who_does_not_exist_has_no_ledger(store: &dyn Store) {
     assert_eq!(calls.take(), []);
     assert_eq!(store.balance(&nobody).await.unwrap(), Balance::default());
     assert_eq!(store.active_days(&nobody, Timestamp(0), 3).await.unwrap(), 0);
+}
+
+async fn what_messages_cost_is_added_up(store: &dyn Store) {
+    let (ada, bob) = (add(store, "ada").await, add(store, "bob").await);
+    assert_eq!(store.spent(&ada).await.unwrap(), 0);
+    for (reason, amount) in [
+        (Reason::Grant, 50),
+        (Reason::Chat, 7),
+        (Reason::Withdrawal, 9),
+        (Reason::Chat, 5),
+        (Reason::Refund, 5),
+        (Reason::Reward, 3),
+        (Reason::Chat, 1),
+    ] {
+        entered(store, new(&ada, reason, amount)).await;
+    }
+    assert_eq!(store.spent(&ada).await.unwrap(), 8);
+    assert_eq!(store.spent(&bob).await.unwrap(), 0);
 }
 
 async fn active_days_are_counted(store: &dyn Store) {

@@ -449,6 +449,7 @@ async fn put_agent(store: &dyn Store, name: &str) {
         tone: String::new(),
         visibility: "private".into(),
         created_at: Timestamp(1),
+        persona: None,
     };
     store.put_agent(&agent).await.unwrap();
 }

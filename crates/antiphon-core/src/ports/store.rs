@@ -9,6 +9,7 @@ use crate::actor::{ApiKey, Person, Plan, Principal, Proof, SecretHash, Session};
 use crate::agents::{Agent, AgentChange, Relation, RelationDelta};
 use crate::conversation::{Message, Party};
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
+use crate::people::{Bond, Bonded, Profile};
 use crate::ports::wallets::{Charge, Wallets};
 use crate::ports::{Tasks, Workers};
 use crate::refusal::Fault;
@@ -16,17 +17,31 @@ use crate::wallet::{Entry, Obstacle};
 
 /// Remembers.
 pub trait Store:
-    People + Keys + Logins + Revocations + Requests + Agents + Conversations + Upkeep + Wallets + Tasks + Workers
+    People
+    + Profiles
+    + Keys
+    + Logins
+    + Revocations
+    + Requests
+    + Agents
+    + Bonds
+    + Conversations
+    + Upkeep
+    + Wallets
+    + Tasks
+    + Workers
 {
 }
 
 impl<T> Store for T where
     T: People
+        + Profiles
         + Keys
         + Logins
         + Revocations
         + Requests
         + Agents
+        + Bonds
         + Conversations
         + Upkeep
         + Wallets
@@ -56,6 +71,15 @@ pub trait People: Send + Sync {
     async fn plan(&self, name: &str) -> Result<Option<Plan>, Fault>;
     /// How many messages the person sent in `month` (see [`Timestamp::month`]).
     async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault>;
+}
+
+/// What people say about themselves.
+#[async_trait]
+pub trait Profiles: Send + Sync {
+    /// Replaces the person's profile. Fails if they do not exist.
+    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault>;
+    /// The person's profile; the default one when none was put.
+    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault>;
 }
 
 /// API keys. Expired and revoked ones stay: whoever lets people in looks at the dates, and can say why.
@@ -220,12 +244,34 @@ pub trait Agents: Send + Sync {
     async fn agent(&self, id: &AgentId) -> Result<Option<Agent>, Fault>;
     /// All agents of `owner`, oldest first, then by id.
     async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault>;
+    /// Public agents whose id comes after `after`, in the order of ids (by bytes), at most `limit`.
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault>;
     /// Applies `change`; returns the agent as it is now, or `None` if there is none.
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault>;
-    /// Removes the agent; returns whether there was one. What was said with it stays.
+    /// Removes the agent with its bonds; returns whether there was one. What was said with it stays.
     async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault>;
     /// How `agent` feels about `person`; the default when they have never met.
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault>;
+}
+
+/// Which people and agents belong together.
+#[async_trait]
+pub trait Bonds: Send + Sync {
+    /// Adds the bond: `true` if it is new, of several at once for one of them. One that is there keeps its `since`. Fails if
+    /// the person or the agent does not exist.
+    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault>;
+    /// Since when the two belong together, if they do.
+    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault>;
+    /// All bonds of the person, oldest first, then by the agent's id.
+    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault>;
+    /// Bonds whose person said something to the agent at `since` or later, in the order of person and agent (by bytes), after
+    /// the pair `after`, at most `limit`.
+    async fn active_bonds(
+        &self,
+        since: Timestamp,
+        after: Option<(PersonId, AgentId)>,
+        limit: u32,
+    ) -> Result<Vec<Bonded>, Fault>;
 }
 
 /// What was said.
@@ -249,6 +295,16 @@ pub trait Conversations: Send + Sync {
 
     /// The last `limit` messages, oldest first.
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault>;
+
+    /// How many messages there are.
+    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault>;
+
+    /// How many messages that count against a [`Quota`] the person ever sent: what [`People::messages_sent`] says, of all
+    /// months together.
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault>;
+
+    /// The last message of each conversation whose id comes after `after`, in the order of ids (by bytes), at most `limit`.
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault>;
 }
 
 /// A message on its way into the store, with what must be decided or changed in the same transaction.

@@ -28,10 +28,15 @@ pub trait Wallets: Send + Sync {
     ) -> Result<Option<Entry>, Fault>;
     /// Messages that were paid for and have neither an answer nor a refund, oldest first, at most `limit`.
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault>;
+    /// How the person's ledger stands, for everybody to hear in its place: before this returns, `told` is called exactly once, after
+    /// the calls for all entries that the balance counts and before the call for any other. It must be quick and must not block.
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault>;
     /// How the person's ledger stands; the default when there is none.
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault>;
     /// Entries with a greater position than `after`, in the order of positions, at most `limit`.
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault>;
+    /// How many tokens the person's messages cost, without those that were given back.
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault>;
     /// On how many of the `days` days of 24 hours from `first` on the person made an entry that
     /// [shows activity](crate::wallet::Reason::shows_activity).
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault>;
@@ -39,6 +44,9 @@ pub trait Wallets: Send + Sync {
 
 /// Called with the entry right after the commit, in the order of positions.
 pub type OnBooked = Box<dyn FnOnce(&Entry) + Send>;
+
+/// Called with how a ledger stands, among the calls for its entries.
+pub type OnTold = Box<dyn FnOnce(&Balance) + Send>;
 
 /// What came of [`Wallets::book`].
 #[derive(Clone, Debug, PartialEq, Eq)]

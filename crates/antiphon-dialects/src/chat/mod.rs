@@ -25,8 +25,8 @@ use antiphon_core::event::Event;
 use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::topic::Topic;
-use serde_json::Value;
 
+use crate::payload;
 use rooms::Room;
 
 /// The translator. It has no state.
@@ -78,17 +78,11 @@ impl Dialect for Chat {
     }
 }
 
-/// What is in `auth.token`: an API key, or a token that stands for one. No token, `null` and the empty text are no credential; anything but text is a bad one.
+/// What is in `auth.token`: an API key, or a token that stands for one.
 fn credential(auth: Option<&str>) -> Result<Credential, Refusal> {
-    let missing = || Refusal::new(Code::Unauthenticated, "Please connect with an API key in auth.token.");
-    // Text that is not JSON carries no token either.
-    let auth: Value = auth.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    match auth.get("token") {
-        None | Some(Value::Null) => Err(missing()),
-        Some(Value::String(key)) if key.is_empty() => Err(missing()),
-        Some(Value::String(key)) => Ok(Credential::Bearer(key.clone())),
-        Some(_) => Err(Refusal::new(Code::BadCredential, "The API key in auth.token must be text.")),
-    }
+    payload::token(auth)?
+        .map(Credential::Bearer)
+        .ok_or_else(|| Refusal::new(Code::Unauthenticated, "Please connect with an API key in auth.token."))
 }
 
 /// What a refused CONNECT is told. Clients compare these texts, so they are the documented ones, to the letter.

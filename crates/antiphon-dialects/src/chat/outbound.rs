@@ -42,7 +42,7 @@ pub(super) fn outbound(event: &Event, out: &mut Out) {
         Event::NoticeSent { notice, at } => notification(notice, *at, out),
         // Not said in this API.
         Event::Signal(_) | Event::Revoked(_) => {}
-        Event::BalanceChanged(_) => {}
+        Event::BalanceChanged(_) | Event::BalanceTold { .. } | Event::PersonTyping { .. } => {}
 
         // Work is not said in this API.
         Event::TaskCreated(_)

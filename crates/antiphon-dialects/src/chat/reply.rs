@@ -30,18 +30,24 @@ fn done(outcome: &Outcome, out: &mut Out) {
         Outcome::Posted { id, seq, duplicate, .. } => {
             out.ack(&Posted { ok: true, id: *id, seq: *seq, duplicate: *duplicate });
         }
-        Outcome::Done | Outcome::History(_) => out.ack(&Done { ok: true }),
+        Outcome::Done | Outcome::History(_) | Outcome::Conversations(_) => out.ack(&Done { ok: true }),
         // No event of this API asks for these.
-        Outcome::Booked { .. } | Outcome::Rewarded { .. } | Outcome::Balance(_) | Outcome::Ledger(_) => {
-            out.ack(&Done { ok: true });
-        }
+        Outcome::Personas(_)
+        | Outcome::Befriended { .. }
+        | Outcome::Bonds(_)
+        | Outcome::Profile(_)
+        | Outcome::Booked { .. }
+        | Outcome::Rewarded { .. }
+        | Outcome::Balance(_)
+        | Outcome::Ledger(_) => out.ack(&Done { ok: true }),
 
         // Nothing in this API asks for these.
         Outcome::Task { .. }
         | Outcome::NoTask
         | Outcome::Tasks(_)
         | Outcome::Worker(_)
-        | Outcome::Workers(_) => out.ack(&Done { ok: true }),
+        | Outcome::Workers(_)
+        | Outcome::Watched { .. } => out.ack(&Done { ok: true }),
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod samples;
 
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
-use antiphon_dialects::chat;
+use antiphon_dialects::{chat, companion, mission};
 
 /// The reference of one dialect.
 pub(crate) struct Reference {
@@ -19,9 +19,21 @@ pub(crate) struct Reference {
 
 /// One entry for every registered dialect.
 pub(crate) fn references() -> Vec<Reference> {
-    vec![Reference {
-        dialect: "chat",
-        text: include_str!("../../src/chat/API.md"),
-        topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),
-    }]
+    vec![
+        Reference {
+            dialect: "companion",
+            text: include_str!("../../src/companion/API.md"),
+            topic: |name| companion::rooms::Room::parse(name).map(|room| room.topic()),
+        },
+        Reference {
+            dialect: "chat",
+            text: include_str!("../../src/chat/API.md"),
+            topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),
+        },
+        Reference {
+            dialect: "mission",
+            text: include_str!("../../src/mission/API.md"),
+            topic: |name| mission::rooms::Room::parse(name).map(mission::rooms::Room::topic),
+        },
+    ]
 }

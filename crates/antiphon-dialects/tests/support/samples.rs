@@ -13,11 +13,14 @@ use antiphon_core::presence::Status;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_core::tasks::{NewTask, Priority, Step, Task, TaskUpdate};
 use antiphon_core::wallet::{Balance, Entry, Reason};
-use antiphon_core::workers::{AgentStatus, Cause};
+use antiphon_core::workers::{AgentStatus, Cause, Control};
 use serde_json::value::RawValue;
 
 /// When everything happens: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+/// What Ada has.
+const BALANCE: Balance = Balance { tokens: 57, position: 2 };
 
 /// What can come of a command, by name.
 pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
@@ -30,8 +33,9 @@ pub(crate) fn outcomes() -> Vec<(&'static str, Result<Outcome, Refusal>)> {
         ("history", Ok(Outcome::History(vec![question(), answer()]))),
         ("booked", Ok(Outcome::Booked { entry: entry(), duplicate: false })),
         ("rewarded", Ok(Outcome::Rewarded { entry: entry(), bonus: 2, duplicate: false })),
-        ("balance", Ok(Outcome::Balance(Balance { tokens: 57, position: 2 }))),
+        ("balance", Ok(Outcome::Balance(BALANCE))),
         ("ledger", Ok(Outcome::Ledger(vec![entry()]))),
+        ("watched", Ok(Outcome::Watched { name: "agent:luna".into() })),
     ];
     done.into_iter().chain(refusals().into_iter().map(|(name, refusal)| (name, Err(refusal)))).collect()
 }
@@ -75,8 +79,14 @@ fn code_name(code: &Code) -> &'static str {
 
 /// What can happen, by name.
 pub(crate) fn facts() -> Vec<(&'static str, Event)> {
-    let reply =
-        Reply { id: answer_id(), conversation: conversation(), agent: luna(), person: ada(), at: NOW };
+    let reply = Reply {
+        id: answer_id(),
+        conversation: conversation(),
+        agent: luna(),
+        person: ada(),
+        question: question_id(),
+        at: NOW,
+    };
     // As sums of hundredths come out.
     let warmer = Relation { trust: 0.5 + 0.02, affinity: 0.5 + 0.03, ..Relation::default() };
     let grown = Relation {
@@ -113,6 +123,8 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ("person-typing", typing(Party::Person, true)),
         ("person-stopped-typing", typing(Party::Person, false)),
         ("agent-typing", typing(Party::Agent, true)),
+        ("person-typing-somewhere", Event::PersonTyping { person: ada(), active: true, at: NOW }),
+        ("person-stopped-typing-somewhere", Event::PersonTyping { person: ada(), active: false, at: NOW }),
         ("reply-started", Event::ReplyStarted(reply.clone())),
         ("reply-chunk", Event::ReplyChunk(chunk)),
         ("reply-finished", Event::ReplyFinished { message: answer(), tokens: 13, relation: warmer }),
@@ -150,6 +162,9 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
         ("signal", Event::Signal(signal)),
         ("revoked", Event::Revoked(revocation)),
         ("balance-changed", Event::BalanceChanged(entry())),
+        ("deposit-booked", Event::BalanceChanged(deposit())),
+        ("charge-booked", Event::BalanceChanged(charge())),
+        ("balance-told", Event::BalanceTold { person: ada(), balance: BALANCE, at: NOW }),
         ("task-created", Event::TaskCreated(Box::new(task()))),
         ("task-assigned", Event::TaskAssigned(Box::new(task()))),
         ("task-started", Event::TaskUpdated { task: Box::new(task()), update: TaskUpdate::Started, at: NOW }),
@@ -161,7 +176,20 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
                 at: NOW,
             },
         ),
+        (
+            "task-returned",
+            Event::TaskUpdated {
+                task: Box::new(task().returned().expect("somebody has it")),
+                update: TaskUpdate::Returned(luna()),
+                at: NOW,
+            },
+        ),
         ("task-finished", Event::TaskFinished(Box::new(finished_task()))),
+        (
+            "task-failed",
+            Event::TaskFinished(Box::new(step(&task(), Step::Fail(luna(), "The source is gone.".into())))),
+        ),
+        ("task-cancelled", Event::TaskFinished(Box::new(step(&task(), Step::Cancel)))),
         (
             "agent-status-changed",
             Event::AgentStatusChanged(Box::new(StatusChange {
@@ -170,6 +198,28 @@ pub(crate) fn facts() -> Vec<(&'static str, Event)> {
                 new: AgentStatus::Offline,
                 cause: Cause::HeartbeatTimeout,
                 by: "operator".into(),
+                at: NOW,
+            })),
+        ),
+        (
+            "agent-paused",
+            Event::AgentStatusChanged(Box::new(StatusChange {
+                agent: luna(),
+                old: AgentStatus::Ready,
+                new: AgentStatus::Paused,
+                cause: Cause::Controlled(Control::Pause),
+                by: "person:ada".into(),
+                at: NOW,
+            })),
+        ),
+        (
+            "agent-busy",
+            Event::AgentStatusChanged(Box::new(StatusChange {
+                agent: luna(),
+                old: AgentStatus::Ready,
+                new: AgentStatus::Busy,
+                cause: Cause::Said,
+                by: "service:fleet".into(),
                 at: NOW,
             })),
         ),
@@ -217,6 +267,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::MessagePosted(_) => "MessagePosted",
         Event::RelationChanged { .. } => "RelationChanged",
         Event::TypingChanged { .. } => "TypingChanged",
+        Event::PersonTyping { .. } => "PersonTyping",
         Event::ReplyStarted(_) => "ReplyStarted",
         Event::ReplyChunk(_) => "ReplyChunk",
         Event::ReplyFinished { .. } => "ReplyFinished",
@@ -228,6 +279,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Signal(_) => "Signal",
         Event::Revoked(_) => "Revoked",
         Event::BalanceChanged(_) => "BalanceChanged",
+        Event::BalanceTold { .. } => "BalanceTold",
 
         Event::TaskCreated(_) => "TaskCreated",
         Event::TaskAssigned(_) => "TaskAssigned",
@@ -240,10 +292,11 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 }
 
 /// Every name that [`kind`] gives.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 23] = [
     "MessagePosted",
     "RelationChanged",
     "TypingChanged",
+    "PersonTyping",
     "ReplyStarted",
     "ReplyChunk",
     "ReplyFinished",
@@ -255,6 +308,7 @@ pub(crate) const KINDS: [&str; 21] = [
     "Signal",
     "Revoked",
     "BalanceChanged",
+    "BalanceTold",
     "TaskCreated",
     "TaskAssigned",
     "TaskUpdated",
@@ -289,6 +343,14 @@ fn entry() -> Entry {
         key: Some("2026-01-01".into()),
         at: NOW,
     }
+}
+
+fn deposit() -> Entry {
+    Entry { amount: 100, balance: 157, reason: Reason::Deposit, key: Some("0xab".into()), ..entry() }
+}
+
+fn charge() -> Entry {
+    Entry { amount: -3, balance: 54, reason: Reason::Chat, key: Some(question_id().to_string()), ..entry() }
 }
 
 fn question() -> Message {

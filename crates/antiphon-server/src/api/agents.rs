@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use antiphon_core::access;
-use antiphon_core::agents::{Agent, AgentChange};
+use antiphon_core::agents::{Agent, AgentChange, Persona};
 use antiphon_core::command::Command;
 use antiphon_core::ids::{AgentId, PersonId};
 use antiphon_core::refusal::Refusal;
@@ -95,10 +95,51 @@ pub(super) struct AgentView {
     purpose: String,
     /// How it speaks.
     tone: String,
-    /// `private`, `world` or `public`.
+    /// `private`, `world` or `public`: every person may converse with a public one.
     visibility: String,
+    /// How it introduces itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persona: Option<PersonaView>,
     /// When it was made.
     created_at: String,
+}
+
+/// How an agent introduces itself. Every part may be missing.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schema(as = Persona)]
+pub(super) struct PersonaView {
+    /// What kind of character it is: `sweet`, `tsundere`, `playful`.
+    style: String,
+    /// Who it is, in a sentence or two.
+    description: String,
+    /// How old it is, in years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<u32>,
+    /// Its birthday, in words.
+    birthday: String,
+    /// What it does when nobody asks anything of it.
+    hobbies: String,
+    /// What it likes.
+    likes: String,
+    /// What it does not like.
+    dislikes: String,
+    /// Where it comes from.
+    background: String,
+}
+
+impl From<Persona> for PersonaView {
+    fn from(persona: Persona) -> Self {
+        let Persona { style, description, age, birthday, hobbies, likes, dislikes, background } = persona;
+        Self { style, description, age, birthday, hobbies, likes, dislikes, background }
+    }
+}
+
+impl From<PersonaView> for Persona {
+    fn from(view: PersonaView) -> Self {
+        let PersonaView { style, description, age, birthday, hobbies, likes, dislikes, background } = view;
+        Self { style, description, age, birthday, hobbies, likes, dislikes, background }
+    }
 }
 
 impl From<Agent> for AgentView {
@@ -112,13 +153,14 @@ impl From<Agent> for AgentView {
             purpose: agent.purpose,
             tone: agent.tone,
             visibility: agent.visibility,
+            persona: agent.persona.map(|persona| (*persona).into()),
             created_at: moment::write(agent.created_at),
         }
     }
 }
 
 impl AgentView {
-    fn example() -> Self {
+    pub(super) fn example() -> Self {
         Self {
             id: "luna".into(),
             owner: "user-123".into(),
@@ -128,6 +170,7 @@ impl AgentView {
             purpose: "to show what this server does".into(),
             tone: "warm".into(),
             visibility: "private".into(),
+            persona: None,
             created_at: "2026-11-20T16:00:00.123Z".into(),
         }
     }
@@ -172,6 +215,8 @@ struct NewAgent {
     /// `private`, `world` or `public`. Default: `private`.
     #[serde(default = "private")]
     visibility: String,
+    /// How it introduces itself.
+    persona: Option<PersonaView>,
 }
 
 /// What becomes different about an agent.
@@ -218,11 +263,20 @@ async fn create(
     backend: Backend,
     errand: Errand,
 ) -> Result<Response, Problem> {
-    let NewAgent { owner, id, name, kind, personality, purpose, tone, visibility } = object(&errand.text)?;
-    let (owner, id) = (PersonId::parse(&owner)?, AgentId::parse(&id)?);
-    let created_at = state.shared.now();
-    let agent =
-        Agent { id, owner: owner.clone(), name, kind, personality, purpose, tone, visibility, created_at };
+    let new: NewAgent = object(&errand.text)?;
+    let owner = PersonId::parse(&new.owner)?;
+    let agent = Agent {
+        id: AgentId::parse(&new.id)?,
+        owner: owner.clone(),
+        name: new.name,
+        kind: new.kind,
+        personality: new.personality,
+        purpose: new.purpose,
+        tone: new.tone,
+        visibility: new.visibility,
+        created_at: state.shared.now(),
+        persona: new.persona.map(|persona| Box::new(persona.into())),
+    };
     let command = Command::CreateAgent { agent: Box::new(agent.clone()) };
     let ticket = errand.ticket(&backend);
     let answer = |_, _| ready(Answer::json(StatusCode::CREATED, &AgentView::from(agent)));

@@ -58,7 +58,7 @@ impl FromRequestParts<State> for Backend {
 
 /// Where a request comes from; put there by whoever knows the connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
+pub(crate) struct Client(pub(crate) IpAddr);
 
 /// Somebody who wants to become somebody, and does not try too often from where they are.
 pub(super) struct Stranger;
@@ -78,7 +78,7 @@ impl FromRequestParts<State> for Stranger {
 }
 
 /// The token of an `Authorization: Bearer` header.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

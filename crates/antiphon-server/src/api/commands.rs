@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::State;
+use super::agents::AgentView;
 use super::body::parse;
+use super::bonds::{BondView, ProfileView};
 use super::caller::Backend;
 use super::conversations::MessageView;
 use super::idempotency::{self, Answer};
@@ -81,6 +83,28 @@ pub(super) enum OutcomeView {
     History {
         /// The messages.
         messages: Vec<MessageView>,
+    },
+    /// Public agents, in the order of ids.
+    Personas {
+        /// The agents.
+        agents: Vec<AgentView>,
+    },
+    /// The person and the agent belong together.
+    Befriended {
+        /// The agent.
+        agent: Box<AgentView>,
+        /// Whether they did before.
+        repeated: bool,
+    },
+    /// Whom the person belongs together with, since the longest first.
+    Bonds {
+        /// The bonds.
+        bonds: Vec<BondView>,
+    },
+    /// What the person says about themselves.
+    Profile {
+        /// The profile.
+        profile: ProfileView,
     },
     /// A task as it is now.
     Task {
@@ -205,16 +229,24 @@ impl Done {
 impl From<Outcome> for OutcomeView {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Done => Self::Done,
+            Outcome::Done | Outcome::Watched { .. } => Self::Done,
             Outcome::Posted { id, conversation, seq, duplicate } => Self::Posted(Posted {
                 id: id.to_string(),
                 conversation: conversation.to_string(),
                 seq,
                 duplicate,
             }),
-            Outcome::History(messages) => {
+            Outcome::History(messages) | Outcome::Conversations(messages) => {
                 Self::History { messages: messages.into_iter().map(MessageView::from).collect() }
             }
+            Outcome::Personas(agents) => {
+                Self::Personas { agents: agents.into_iter().map(AgentView::from).collect() }
+            }
+            Outcome::Befriended { agent, repeated } => {
+                Self::Befriended { agent: Box::new(AgentView::from(*agent)), repeated }
+            }
+            Outcome::Bonds(bonds) => Self::Bonds { bonds: bonds.into_iter().map(BondView::from).collect() },
+            Outcome::Profile(profile) => Self::Profile { profile: (*profile).into() },
             Outcome::Booked { entry, duplicate } => Self::Booked { entry: entry.into(), duplicate },
             Outcome::Rewarded { entry, bonus, duplicate } => {
                 Self::Rewarded { entry: entry.into(), bonus, duplicate }

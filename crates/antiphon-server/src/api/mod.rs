@@ -3,7 +3,7 @@
 //! | file | answers |
 //! |---|---|
 //! | `commands` | any command of the core, alone or many in a row |
-//! | `people`, `conversations`, `agents`, `topics`, `keys`, `login`, `webhooks`, `status`, `tail` | the readable routes |
+//! | `people`, `bonds`, `conversations`, `agents`, `topics`, `keys`, `login`, `webhooks`, `status`, `tail` | the readable routes |
 //! | `orders` | what a command looks like as JSON: the one translation into the core's commands |
 //! | `perform`, `idempotency` | how commands are done; how a request that is sent again has one effect |
 //! | `route`, `document`, `page` | what a route is, and what both descriptions say about it |
@@ -15,6 +15,7 @@
 
 mod agents;
 mod body;
+mod bonds;
 mod caller;
 mod commands;
 mod conversations;
@@ -54,11 +55,11 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+pub(crate) use self::caller::{Client, bearer};
+pub(crate) use self::pace::Paces;
 pub use self::settings::Settings;
 
-use self::caller::Client;
 use self::idempotency::Underway;
-use self::pace::Paces;
 use self::problem::Problem;
 use self::route::Route;
 use self::tail::queue::Tails;
@@ -146,6 +147,7 @@ fn routes() -> Vec<Route> {
     [
         commands::routes(),
         people::routes(),
+        bonds::routes(),
         conversations::routes(),
         agents::routes(),
         topics::routes(),

@@ -3,13 +3,9 @@
 use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::Refusal;
 
-/// `moment` as text. One that no calendar has is written as the nearest that it has.
+/// `moment` as text; see [`Timestamp::iso`].
 pub(super) fn write(moment: Timestamp) -> String {
-    let known = jiff::Timestamp::from_millisecond(moment.0).unwrap_or(match moment.0 {
-        ..0 => jiff::Timestamp::MIN,
-        _ => jiff::Timestamp::MAX,
-    });
-    format!("{known:.3}")
+    moment.iso()
 }
 
 /// The moment that `text` says; it may name any offset from UTC.
@@ -42,7 +38,7 @@ mod tests {
         for text in ["", "tomorrow", "2026-13-01T00:00:00Z", "1700000000000"] {
             assert!(read(text).is_err(), "{text}");
         }
-        assert!(write(Timestamp(i64::MAX)).starts_with("9999-12-3"));
-        assert!(write(Timestamp(i64::MIN)).starts_with("-009999-01-0"));
+        assert!(write(Timestamp(i64::MAX)).starts_with("9999-12-31"));
+        assert!(write(Timestamp(i64::MIN)).starts_with("0000-01-01"));
     }
 }

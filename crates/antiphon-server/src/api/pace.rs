@@ -13,7 +13,7 @@ use crate::pace::Pace;
 const SWEEP: usize = 10_000;
 
 /// Counts requests by name.
-pub(super) struct Paces<K> {
+pub(crate) struct Paces<K> {
     pace: Pace,
     started: Instant,
     buckets: Mutex<Buckets<K>>,
@@ -28,13 +28,13 @@ struct Buckets<K> {
 
 impl<K: Eq + Hash> Paces<K> {
     /// Everybody at this pace.
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         let buckets = Buckets { full_at: HashMap::new(), sweep_at: SWEEP };
         Self { pace, started: Instant::now(), buckets: Mutex::new(buckets) }
     }
 
     /// Counts `weight` requests of `name`, all or none; if none, it says when there is room for the next.
-    pub(super) fn count(&self, name: K, weight: u32) -> Result<(), Refusal> {
+    pub(crate) fn count(&self, name: K, weight: u32) -> Result<(), Refusal> {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.full_at.len() >= buckets.sweep_at {

@@ -5,6 +5,7 @@
 //! | `door` | the one door: who comes in with what, for now and until when; and whose a credential is |
 //! | [`keys`] | how API keys, service keys and operator tokens are made and recorded |
 //! | `token` | whether a token that somebody else signed (JWT) is to be believed, and what it says |
+//! | `own` | tokens (JWT) that this server signs itself |
 //! | `sessions`, `passwords` | how a login becomes a session; whether a password is somebody's |
 //! | `wallet` | how somebody proves that a wallet is theirs |
 //! | `revocation` | which credentials are dead before their time |
@@ -17,6 +18,7 @@
 
 mod door;
 pub mod keys;
+mod own;
 pub(crate) mod passwords;
 pub(crate) mod placeholders;
 mod rate;
@@ -32,10 +34,12 @@ use std::borrow::Cow;
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
 pub use door::{API, Doorkeeper};
+pub(crate) use own::{Own, Signed, sign};
 pub(crate) use secret::hex;
 pub use sessions::Opened;
 pub(crate) use sessions::login_of;
-pub use settings::{Algorithm, Issuer, People, Settings};
+pub(crate) use settings::check_secret;
+pub use settings::{Algorithm, Issuer, People, Settings, UnprovenWallets};
 pub use token::Fetch;
 pub use wallet::Challenge;
 

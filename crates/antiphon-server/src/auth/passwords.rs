@@ -58,19 +58,23 @@ impl Passwords {
         person: &PersonId,
         password: SecretString,
     ) -> Result<(), Denied> {
-        if !(SHORTEST..=LONGEST).contains(&password.expose_secret().len()) {
-            return Err(Refusal::invalid("A password has 8 to 1,024 bytes.").into());
-        }
+        check(&password)?;
         if store.person(person).await?.is_none() {
             return Err(Refusal::not_found("There is no such person.").into());
         }
+        let phc = self.hash(password).await?;
+        Ok(store.put_password(person, &phc).await?)
+    }
+
+    /// The hash of a password of 8 to 1,024 bytes, as a PHC string.
+    pub(crate) async fn hash(&self, password: SecretString) -> Result<String, Denied> {
+        check(&password)?;
         let argon2 = self.argon2();
         let hashed = self.in_turn(move || {
             let hash: Result<PasswordHash, _> = argon2.hash_password(password.expose_secret().as_bytes());
             hash.map(|hash| hash.to_string()).map_err(|error| Fault::because("hashing a password", error))
         });
-        let phc = hashed.await??;
-        Ok(store.put_password(person, &phc).await?)
+        Ok(hashed.await??)
     }
 
     /// Whether `password` is the one of `phc`; without one it is not, after as much work.
@@ -104,6 +108,13 @@ impl Passwords {
         let _turn = self.turns.acquire().await.map_err(|_| busy())?;
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Fault::because("hashing on a thread of its own", error).into())
+    }
+}
+
+fn check(password: &SecretString) -> Result<(), Refusal> {
+    match password.expose_secret().len() {
+        SHORTEST..=LONGEST => Ok(()),
+        _ => Err(Refusal::invalid("A password has 8 to 1,024 bytes.")),
     }
 }
 

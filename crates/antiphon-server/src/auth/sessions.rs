@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_core::actor::{Principal, Proof, SecretHash, Session};
+use antiphon_core::actor::{Person, Principal, Proof, SecretHash, Session};
 use antiphon_core::ids::{PersonId, Timestamp};
 use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Code, Refusal};
@@ -93,6 +93,12 @@ impl Sessions {
         password: SecretString,
         now: Timestamp,
     ) -> Result<Opened, Denied> {
+        let person = self.prove(name, password).await?;
+        self.open(person, now).await
+    }
+
+    /// Who has this name and password.
+    pub(crate) async fn prove(&self, name: &str, password: SecretString) -> Result<PersonId, Denied> {
         // Names are hashed so that long ones cost no memory.
         let counted = secret::hash(name);
         if let Err(retry_after) = self.tries.count(&counted, TRIES) {
@@ -109,7 +115,17 @@ impl Sessions {
             return Err(bad_credential("The name or the password is wrong.").into());
         };
         self.tries.forget(&counted);
-        self.open(person, now).await
+        Ok(person)
+    }
+
+    /// Adds a person who has this password from the start; whether there was nobody of that name before.
+    pub(crate) async fn register(&self, person: &Person, password: SecretString) -> Result<bool, Denied> {
+        let phc = self.passwords.hash(password).await?;
+        if !self.store.add_person(person).await? {
+            return Ok(false);
+        }
+        self.store.put_password(&person.id, &phc).await?;
+        Ok(true)
     }
 
     /// A session for `person`, who has proved who they are.

@@ -10,7 +10,7 @@ use super::placeholders;
 use crate::config::Secret;
 
 /// Shortest secret that HS256 may be verified with, in bytes: as long as what it produces (RFC 7518, 3.2).
-const SHORTEST_SECRET: usize = 32;
+pub(super) const SHORTEST_SECRET: usize = 32;
 
 /// Who may come in, besides those with keys: sessions, wallets, and tokens of others.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,10 @@ pub struct Settings {
     pub chains: Vec<u64>,
     /// Whether a wallet that nobody linked to a person opens a new person: `create` or `known`. Default: `create`.
     pub wallets: People,
+    /// What it is worth when a client only names a wallet, as clients of `companion` do, without a signature or a token: `refuse`
+    /// is nothing; with `local` and `anybody` whoever names it is taken for its person, and with `local` every port where that
+    /// is asked must be on loopback. Default: `refuse`.
+    pub unproven_wallets: UnprovenWallets,
     /// The plan of people whom a wallet's first login adds. Default: `free`.
     pub wallet_plan: String,
     /// Somebody whose signed tokens (JWT) are believed. May be given several times.
@@ -45,6 +49,7 @@ impl Default for Settings {
             domain: Vec::new(),
             chains: vec![1],
             wallets: People::Create,
+            unproven_wallets: UnprovenWallets::Refuse,
             wallet_plan: "free".into(),
             issuers: Vec::new(),
         }
@@ -84,7 +89,7 @@ pub struct Issuer {
     pub plan: String,
     /// Dialects that its tokens open, by name; empty means all. Default: all.
     pub dialects: Vec<String>,
-    /// The claim that lists roles; dots lead into objects (`realm_access.roles`). Default: `roles`.
+    /// The claim that lists roles; dots lead into objects (`realm_access.roles`). Empty means that tokens give none. Default: `roles`.
     pub roles_claim: String,
 }
 
@@ -118,6 +123,19 @@ pub enum People {
     Create,
     /// Nobody is let in but people who are known.
     Known,
+}
+
+/// What it is worth when a client only names a wallet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnprovenWallets {
+    /// Nothing: a wallet is proved.
+    #[default]
+    Refuse,
+    /// Whoever names it is its person, on this machine.
+    Local,
+    /// Whoever names it is its person.
+    Anybody,
 }
 
 /// A signature algorithm of RFC 7518 that tokens may use.
@@ -190,18 +208,7 @@ impl Issuer {
             "RS256 and ES256 need either `key_file` or `jwks`, and HS256 uses neither"
         );
         anyhow::ensure!(self.key_file.len() <= 2, "key_file names at most two files");
-        for secret in self.secrets() {
-            if !demo {
-                anyhow::ensure!(
-                    !placeholders::is_placeholder(secret.expose()),
-                    "the secret is a placeholder that everybody can read in some document"
-                );
-            }
-            anyhow::ensure!(
-                secret.expose().len() >= SHORTEST_SECRET,
-                "a secret for HS256 has at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` makes one"
-            );
-        }
+        self.secrets().try_for_each(|secret| check_secret(secret, demo))?;
         if let Some(address) = &self.jwks {
             let uri: http::Uri = address.parse().context("jwks is not an address")?;
             let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -217,6 +224,21 @@ impl Issuer {
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secret.iter().chain(&self.previous_secret)
     }
+}
+
+/// Looks for a secret that others can guess or read. `demo` lets those pass that the documents print.
+pub(crate) fn check_secret(secret: &Secret, demo: bool) -> anyhow::Result<()> {
+    if !demo {
+        anyhow::ensure!(
+            !placeholders::is_placeholder(secret.expose()),
+            "the secret is a placeholder that everybody can read in some document"
+        );
+    }
+    anyhow::ensure!(
+        secret.expose().len() >= SHORTEST_SECRET,
+        "a secret for HS256 has at least {SHORTEST_SECRET} bytes; `openssl rand -hex 32` makes one"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

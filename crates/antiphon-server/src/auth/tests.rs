@@ -66,7 +66,7 @@ impl House {
             store.put_person(&person).await.unwrap();
         }
         let app = App::new(ports(&store, &bus, &clock), app::Settings::default());
-        let door = Doorkeeper::with_passwords(app.clone(), &settings, None, cheap()).await.unwrap();
+        let door = Doorkeeper::with_passwords(app.clone(), &settings, None, None, cheap()).await.unwrap();
         Self { door, store, bus, clock }
     }
 
@@ -420,10 +420,10 @@ async fn t9_a_fault_lets_nobody_in() {
     let bob = Person { id: person("bob"), plan: "gone".into(), roles: Vec::new(), created_at: Timestamp(0) };
     store.put_person(&bob).await.unwrap();
     let app = App::new(ports(&store, &Arc::default(), &clock()), app::Settings::default());
-    let unplanned = Doorkeeper::with_passwords(app.clone(), &Settings::default(), None, cheap()).await;
+    let unplanned = Doorkeeper::with_passwords(app.clone(), &Settings::default(), None, None, cheap()).await;
     assert!(unplanned.is_err(), "a plan that the settings name has to exist");
     let settings = Settings { wallet_plan: "pro".into(), ..Settings::default() };
-    let door = Doorkeeper::with_passwords(app, &settings, None, cheap()).await.unwrap();
+    let door = Doorkeeper::with_passwords(app, &settings, None, None, cheap()).await.unwrap();
     let (_, secret) = door.issue_key(of_person("bob"), clock().now()).await.unwrap();
     let credential = Credential::Bearer(secret.expose_secret().into());
     assert_eq!(door.admit(&credential, "chat", clock().now()).await.unwrap_err(), Refusal::internal());
@@ -613,7 +613,7 @@ async fn t4_a_wallet_signature_opens_one_session_and_no_second() {
 
     let opened = house.door.wallet_login(&message, &signature, Some(address), house.now()).await.unwrap();
     let actor = house.admit(opened.token.expose_secret(), "chat").await.unwrap();
-    assert_eq!(actor.person().unwrap().as_str(), format!("wallet:{address}"));
+    assert_eq!(house.store.person_by_wallet(address).await.unwrap().as_ref(), actor.person());
     let second = house.door.wallet_login(&message, &signature, Some(address), house.now()).await;
     assert_eq!(second.unwrap_err().code, Code::BadCredential);
     assert_eq!(house.door.wallet_message("0x12", house.now()).await.unwrap_err().code, Code::Invalid);

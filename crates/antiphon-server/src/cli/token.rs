@@ -7,12 +7,12 @@ use antiphon_core::ports::Clock as _;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use jiff::Span;
-use jsonwebtoken::{EncodingKey, Header};
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use super::moment;
 use super::serve::ConfigFile;
-use crate::auth::{Algorithm, Issuer};
+use crate::auth::{self, Algorithm, Issuer};
 use crate::config::Loaded;
 
 /// Signed tokens (JWT).
@@ -117,9 +117,8 @@ fn claims(
 
 fn sign(issuer: &Issuer, claims: &Value) -> anyhow::Result<String> {
     let secret = issuer.secret.as_ref().context("the issuer has no secret")?;
-    let key = EncodingKey::from_secret(secret.expose().as_bytes());
-    jsonwebtoken::encode(&Header::new(jsonwebtoken::Algorithm::HS256), claims, &key)
-        .context("the token cannot be signed")
+    let token = auth::sign(secret, claims).context("the token cannot be signed")?;
+    Ok(token.expose_secret().to_owned())
 }
 
 #[cfg(test)]

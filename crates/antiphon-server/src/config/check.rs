@@ -2,7 +2,9 @@
 
 use super::nearest::nearest;
 use super::tree::Step;
-use super::{Config, Mount, Problem};
+use super::{Agents, Config, Mount, Problem};
+use crate::auth::UnprovenWallets;
+use crate::outbound::Outbound;
 use crate::{models, webhooks};
 
 /// A setting that cannot work.
@@ -32,8 +34,11 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
             found.push(Wrong { at: in_mount(listener, mount, key), text });
         });
     }
+    check_named_wallets(config, &mut found);
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
+    part(&mut found, "agents", check_agents(&config.agents));
+    part(&mut found, "wallet", config.wallet.check(&Outbound::new(config.outbound.clone())));
     part(&mut found, "webhook", webhooks::check(&config.webhooks, &config.endpoints, &config.outbound));
     found
 }
@@ -54,6 +59,10 @@ pub(super) fn problems_for_real(config: &Config) -> Vec<Wrong> {
         }
     }
     part(&mut found, "auth", config.auth.check(false));
+    // The secret may come from a variable that means another program, where nothing here needs one.
+    if config.mounts("mission") {
+        part(&mut found, "mission", config.mission.check(false));
+    }
     found
 }
 
@@ -74,6 +83,38 @@ fn in_mount(listener: usize, mount: usize, key: &str) -> Vec<Step> {
 fn part<T, E: std::fmt::Display>(found: &mut Vec<Wrong>, key: &str, answer: Result<T, E>) {
     if let Err(error) = answer {
         found.push(Wrong { at: vec![Step::Key(key.into())], text: format!("{error:#}") });
+    }
+}
+
+/// Whose wallets need no proof on this machine alone must not be asked for from elsewhere, neither directly nor through a proxy,
+/// behind which everybody comes from this machine.
+fn check_named_wallets(config: &Config, found: &mut Vec<Wrong>) {
+    if config.auth.unproven_wallets != UnprovenWallets::Local {
+        return;
+    }
+    let mut wrong = |text: String| {
+        let at = ["auth", "unproven_wallets"].map(|key| Step::Key(key.into())).to_vec();
+        found.push(Wrong { at, text: format!("[auth] unproven_wallets = \"local\" {text}") });
+    };
+    for listener in &config.listeners {
+        let names_wallets =
+            listener.mounts.iter().flat_map(|mount| &mount.dialects).any(|dialect| dialect == NAMES_WALLETS);
+        if names_wallets && !listener.address.ip().is_loopback() {
+            wrong(format!("needs companion to be served on loopback alone, and not on {}", listener.address));
+        }
+    }
+    if !config.server.trusted_proxies.is_empty() {
+        wrong("does not go with trusted_proxies: behind a proxy everybody seems to be local".into());
+    }
+}
+
+/// The dialect whose clients name a wallet and nothing else.
+const NAMES_WALLETS: &str = "companion";
+
+fn check_agents(agents: &Agents) -> Result<(), &'static str> {
+    match agents.heartbeat {
+        1_000..=86_400_000 => Ok(()),
+        _ => Err("heartbeat in [agents] lies between 1000 and 86400000 milliseconds"),
     }
 }
 
@@ -124,6 +165,38 @@ mod tests {
                 (mount.ping_interval, mount.ping_timeout, mount.max_payload) = (ping, ping, payload);
             });
             assert_eq!(problems.len(), expected, "{ping} {payload}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn wallets_that_nobody_proves_stay_on_this_machine() {
+        let problems_of = |address: &str, dialect: &str, worth, proxies: &[&str]| {
+            let mut config = Config { listeners: Config::documented(), ..Config::default() };
+            config.listeners[0].address = address.parse().unwrap();
+            config.listeners[0].mounts.push(Mount::new("/socket.io", dialect));
+            config.auth.unproven_wallets = worth;
+            config.server.trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+            problems(&config).len()
+        };
+        use UnprovenWallets::{Anybody, Local, Refuse};
+        assert_eq!(problems_of("127.0.0.1:8000", "companion", Local, &[]), 0);
+        assert_eq!(problems_of("[::1]:8000", "companion", Local, &[]), 0);
+        assert_eq!(problems_of("0.0.0.0:8000", "companion", Local, &[]), 1);
+        assert_eq!(problems_of("192.0.2.1:8000", "companion", Local, &[]), 1);
+        assert_eq!(problems_of("0.0.0.0:8000", "chat", Local, &[]), 0);
+        assert_eq!(problems_of("127.0.0.1:8000", "companion", Local, &["10.0.0.0/8"]), 1);
+        assert_eq!(problems_of("0.0.0.0:8000", "companion", Refuse, &["10.0.0.0/8"]), 0);
+        assert_eq!(problems_of("0.0.0.0:8000", "companion", Anybody, &[]), 0);
+    }
+
+    #[test]
+    fn agents_have_a_second_to_a_day_for_a_sign_of_life() {
+        for (heartbeat, fits) in
+            [(0, false), (999, false), (1_000, true), (86_400_000, true), (86_400_001, false)]
+        {
+            let config =
+                Config { listeners: Config::documented(), agents: Agents { heartbeat }, ..Config::default() };
+            assert_eq!(config.check().is_ok(), fits, "{heartbeat}");
         }
     }
 

@@ -60,4 +60,4 @@ pub use problem::{Origin, Problem, Problems};
 pub use reference::reference;
 pub use schema::schema;
 pub use secret::Secret;
-pub use settings::{Config, Limits, Listener, Mount, Network, Plan, Server, Store, Synchronous, Tls};
+pub use settings::{Agents, Config, Limits, Listener, Mount, Network, Plan, Server, Store, Synchronous, Tls};

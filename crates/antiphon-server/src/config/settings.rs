@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, check};
-use crate::{admin, api, auth, models, outbound, telemetry, webhooks};
+use crate::routes::mission;
+use crate::{admin, api, auth, models, outbound, resume, telemetry, wallet, webhooks};
 
 pub use crate::transport::address::Network;
 
@@ -31,10 +32,18 @@ pub struct Config {
     pub api: api::Settings,
     /// Who somebody is: sessions, wallets, and tokens of others.
     pub auth: auth::Settings,
+    /// Sessions that are resumed after their connection was lost.
+    pub resume: resume::Settings,
     /// The embedded database.
     pub store: Store,
     /// Who answers.
     pub model: models::Settings,
+    /// Agents at work.
+    pub agents: Agents,
+    /// Tokens: how many one gets, when, and how payments on a chain become some.
+    pub wallet: wallet::Settings,
+    /// People who log in to the mission API.
+    pub mission: mission::Settings,
     /// Connections that the server opens itself.
     pub outbound: outbound::Settings,
     /// How webhooks are delivered.
@@ -127,6 +136,9 @@ pub struct Mount {
     /// without browser credentials. Pages from elsewhere are answered 403.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// Whose sessions can be resumed after their connection was lost. Default: `asked`.
+    #[serde(default)]
+    pub recovery: resume::settings::Recovery,
 }
 
 impl Mount {
@@ -141,6 +153,7 @@ impl Mount {
             connect_timeout: ten_seconds(),
             upgrade_timeout: ten_seconds(),
             origins: Vec::new(),
+            recovery: resume::settings::Recovery::default(),
         }
     }
 }
@@ -261,6 +274,21 @@ pub enum Synchronous {
     Normal,
 }
 
+/// Agents at work.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agents {
+    /// After how many milliseconds without a sign of life an agent at work counts as gone, 1000 to 86400000: its tasks wait for
+    /// others then. Default: 30000.
+    pub heartbeat: u64,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { heartbeat: 30_000 }
+    }
+}
+
 /// What a plan allows; a number that is left out is unlimited.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -282,6 +310,14 @@ impl Config {
             api: false,
             mounts: vec![Mount::new("/api/socketio", "chat")],
         }]
+    }
+
+    /// Whether any mount speaks the dialect of this name.
+    pub(crate) fn mounts(&self, dialect: &str) -> bool {
+        self.listeners
+            .iter()
+            .flat_map(|listener| &listener.mounts)
+            .any(|mount| mount.dialects.iter().any(|name| name == dialect))
     }
 
     /// Looks for settings that cannot work together; the error has a line for each.

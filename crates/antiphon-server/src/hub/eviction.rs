@@ -112,8 +112,9 @@ impl<F: Fn(&Actor) -> bool + 'static> Eviction<F> {
             (slice.filter_map(|slot| sockets.get(slot)).filter(named).cloned().collect::<Vec<_>>(), slots)
         };
         self.next += SLICE;
-        self.evicted += named.len();
         for socket in named {
+            // Whose transport is gone was away already.
+            self.evicted += usize::from(!socket.is_ghost());
             socket.dismiss(core, self.why);
         }
         let more = self.next < slots;

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cores::Core;
 use crate::listen::Port;
+use crate::resume::{Claim, HandOver};
 use crate::telemetry::Sheet;
 use crate::transport::crowd::Visit;
 use crate::transport::polling;
@@ -37,6 +38,12 @@ pub(crate) enum Mail {
     Upgrade(polling::Upgrade),
     /// Send every socket of somebody away, and say how many there were.
     Evict(Principal, oneshot::Sender<usize>),
+    /// Somebody wants a session of this core.
+    Claim(Box<Claim>),
+    /// Give a session of this core away.
+    HandOver(Box<HandOver>),
+    /// A session that waits for its client is to go for another one.
+    MakeRoom(ConnectionId),
     /// Say how many listen to a topic.
     Listeners(Topic, oneshot::Sender<usize>),
     /// What has been counted?

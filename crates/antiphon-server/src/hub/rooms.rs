@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use antiphon_core::dialect::Out;
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::ConnectionId;
 use antiphon_core::ports::Mark;
@@ -18,8 +19,12 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::cores::Core;
-use crate::mount::VoiceId;
+use crate::mount::{Voice, VoiceId};
+use crate::resume::Offset;
 use crate::session::{Connection, Socket};
+
+/// An event in the words of a voice: what it is called there, as finished frames.
+pub(crate) type Frames = SmallVec<[(&'static str, Encoded); 2]>;
 
 /// The rooms of one core.
 #[derive(Default)]
@@ -38,6 +43,8 @@ pub(crate) struct Room {
 /// Members that are spoken to in the same words.
 struct Group {
     voice: VoiceId,
+    /// Whether these may be resumed: then every event is numbered for them.
+    recovers: bool,
     /// Most rooms are one person's: one member needs no memory of its own.
     members: SmallVec<[Member; 1]>,
 }
@@ -51,6 +58,20 @@ struct Member {
 pub(crate) struct Seat {
     room: Rc<Room>,
     position: Cell<u32>,
+}
+
+impl Group {
+    /// Whether `socket` belongs to it.
+    fn takes(&self, socket: &Socket) -> bool {
+        self.voice == socket.voice && self.recovers == socket.recovery.is_some()
+    }
+}
+
+impl Seat {
+    /// What is heard there.
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.room.topic
+    }
 }
 
 impl Rooms {
@@ -92,8 +113,9 @@ impl Core {
         }
         let room = self.room(topic);
         let mut groups = room.groups.borrow_mut();
-        let index = groups.iter().position(|group| group.voice == socket.voice).unwrap_or_else(|| {
-            groups.push(Group { voice: socket.voice, members: SmallVec::new() });
+        let index = groups.iter().position(|group| group.takes(&socket)).unwrap_or_else(|| {
+            let recovers = socket.recovery.is_some();
+            groups.push(Group { voice: socket.voice, recovers, members: SmallVec::new() });
             groups.len() - 1
         });
         let members = &mut groups[index].members;
@@ -114,11 +136,18 @@ impl Core {
         }
     }
 
-    /// How many sockets of this core listen to `topic`.
+    /// How many sockets of this core listen to `topic`, without those whose transport is gone.
     pub(crate) fn listeners(&self, topic: &Topic) -> usize {
         let rooms = self.rooms.borrow();
         let Some(room) = rooms.of(topic) else { return 0 };
-        room.groups.borrow().iter().map(|group| group.members.len()).sum()
+        let sockets = self.sockets.borrow();
+        let is_ghost =
+            |member: &&Member| sockets.get(member.slot as usize).is_some_and(|socket| socket.is_ghost());
+        let listeners = |group: &Group| {
+            let ghosts = if group.recovers { group.members.iter().filter(is_ghost).count() } else { 0 };
+            group.members.len() - ghosts
+        };
+        room.groups.borrow().iter().map(listeners).sum()
     }
 
     /// `socket` no longer hears anything.
@@ -144,7 +173,7 @@ impl Core {
 
     fn vacate(&self, socket: &Socket, seat: Seat) {
         let mut groups = seat.room.groups.borrow_mut();
-        let Some(index) = groups.iter().position(|group| group.voice == socket.voice) else { return };
+        let Some(index) = groups.iter().position(|group| group.takes(socket)) else { return };
         let group = &mut groups[index];
         let position = seat.position.get();
         group.members.swap_remove(position as usize);
@@ -197,23 +226,33 @@ impl Core {
     fn deliver_to(self: &Rc<Self>, room: &Rc<Room>, before: &[Rc<Room>], envelope: &Arc<Envelope>) {
         let except = envelope.except.filter(|id| id.core == self.index && self.socket(*id).is_some());
         let delivery = envelope.event.delivery();
+        let hears = |member: &Member| {
+            except.is_none_or(|id| id.slot != member.slot)
+                && (before.is_empty() || !self.sits_in_any(member.slot, before))
+                && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
+        };
         for group in room.groups.borrow().iter() {
+            if group.recovers {
+                let slots = group.members.iter().filter(|member| hears(member)).map(|member| member.slot);
+                self.deliver_numbered(group.voice, slots, envelope);
+                continue;
+            }
             for (name, frame) in self.render(group.voice, &envelope.event) {
                 let mut receivers = 0;
                 let Some((last, others)) = group.members.split_last() else { continue };
+                let bytes = frame.len();
                 let hears = |member: &Member| {
-                    except.is_none_or(|id| id.slot != member.slot)
-                        && (before.is_empty() || !self.sits_in_any(member.slot, before))
-                        && envelope.unless.as_ref().is_none_or(|topic| !self.sits(member.slot, topic))
+                    hears(member)
+                        && !(member.connection.withholds() && self.keeps_back(member.slot, envelope, bytes))
                 };
                 for member in others.iter().filter(|member| hears(member)) {
                     receivers += 1;
-                    member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope);
+                    member.connection.push_event(self, frame.clone(), delivery, group.voice, envelope, None);
                 }
                 // Moved, not cloned: a room of one needs no counting of references.
                 if hears(last) {
                     receivers += 1;
-                    last.connection.push_event(self, frame, delivery, group.voice, envelope);
+                    last.connection.push_event(self, frame, delivery, group.voice, envelope, None);
                 }
                 self.count(|tally| tally.sent(group.voice, name, receivers));
             }
@@ -255,7 +294,35 @@ impl Core {
     }
 
     /// `event` in the words of `voice`: what it is called there, as finished frames. Nothing if that dialect does not say it.
-    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> SmallVec<[(&'static str, Encoded); 2]> {
+    pub(crate) fn render(&self, voice: VoiceId, event: &Event) -> Frames {
+        self.rendered(voice, event, |voice, out| {
+            let frame = |(name, args)| (name, Encoded::event(voice.namespace, None, name, args, &[]));
+            out.events().map(frame).collect()
+        })
+    }
+
+    /// The same, each frame ending with its offset: those from `first` on, which is told how many there are, unless there are none.
+    pub(crate) fn render_from(
+        &self,
+        voice: VoiceId,
+        event: &Event,
+        first: impl FnOnce(u64) -> Offset,
+    ) -> Frames {
+        self.rendered(voice, event, |voice, out| {
+            let count = out.events().count();
+            if count == 0 {
+                return Frames::new();
+            }
+            let first = first(count as u64);
+            let frame = |((name, args), further)| {
+                let offset = first.plus(further).to_string();
+                (name, Encoded::event_ending(voice.namespace, name, args, &offset, &[]))
+            };
+            out.events().zip(0..).map(frame).collect()
+        })
+    }
+
+    fn rendered(&self, voice: VoiceId, event: &Event, frames: impl FnOnce(&Voice, &Out) -> Frames) -> Frames {
         let voice = self.shared.voice(voice);
         let mut out = self.out.borrow_mut();
         out.clear();
@@ -266,9 +333,8 @@ impl Core {
                 dialect = voice.dialect.name(),
                 "rendering an event panicked; it is not delivered"
             );
-            return SmallVec::new();
+            return Frames::new();
         }
-        let frame = |(name, args)| (name, Encoded::event(voice.namespace, None, name, args, &[]));
-        out.events().map(frame).collect()
+        frames(voice, &out)
     }
 }

@@ -137,6 +137,7 @@ mod prompts {
                 purpose: String::new(),
                 tone: String::new(),
                 visibility: "private".to_owned(),
+                persona: None,
                 created_at: Timestamp(0),
             },
             relation: Relation::default(),

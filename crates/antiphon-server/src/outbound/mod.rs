@@ -55,6 +55,8 @@ pub enum Purpose {
     Keys,
     /// The delivery of a webhook: 15 seconds; what is answered besides the status is not read.
     Webhook,
+    /// A question to the node of a chain: 60 seconds at most, whoever asks may have less patience; 1 MiB.
+    Chain,
 }
 
 impl Purpose {
@@ -63,6 +65,7 @@ impl Purpose {
         match self {
             Self::Keys => Duration::from_secs(5),
             Self::Webhook => Duration::from_secs(15),
+            Self::Chain => Duration::from_secs(60),
         }
     }
 
@@ -71,6 +74,7 @@ impl Purpose {
         match self {
             Self::Keys => 256 * 1024,
             Self::Webhook => 0,
+            Self::Chain => 1024 * 1024,
         }
     }
 }
@@ -123,10 +127,20 @@ impl Outbound {
     pub async fn get(&self, purpose: Purpose, url: &str) -> Result<Bytes, Failure> {
         let url = target::check(url, &self.settings)?;
         let answer = self.send(purpose, self.client()?.get(url)).await?;
-        if !answer.status().is_success() {
-            return Err(Failure::Status(answer.status()));
-        }
-        body(purpose, answer).await
+        good_body(purpose, answer).await
+    }
+
+    /// What `url` answers to `body`. Any status but 2xx is a failure.
+    pub async fn ask(
+        &self,
+        purpose: Purpose,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
+        let url = target::check(url, &self.settings)?;
+        let answer = self.send(purpose, self.client()?.post(url).headers(headers).body(body)).await?;
+        good_body(purpose, answer).await
     }
 
     /// Gives `body` to `url` and returns what it answered, whatever the status.
@@ -176,7 +190,11 @@ fn plain() -> reqwest::ClientBuilder {
     builder.no_proxy().redirect(Policy::none()).referer(false).user_agent(USER_AGENT)
 }
 
-async fn body(purpose: Purpose, mut answer: Response) -> Result<Bytes, Failure> {
+/// The body of an answer that is what was asked for.
+async fn good_body(purpose: Purpose, mut answer: Response) -> Result<Bytes, Failure> {
+    if !answer.status().is_success() {
+        return Err(Failure::Status(answer.status()));
+    }
     let limit = purpose.bytes();
     if answer.content_length().is_some_and(|length| length > limit as u64) {
         return Err(Failure::TooLarge(limit));

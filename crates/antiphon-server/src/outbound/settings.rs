@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::target;
 
-/// Connections that the server opens itself: webhooks, and the key sets of token issuers.
+/// Connections that the server opens itself: webhooks, the key sets of token issuers, the node of a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {

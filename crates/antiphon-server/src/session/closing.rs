@@ -25,6 +25,8 @@ pub(crate) enum Closing {
     TooFast,
     /// Its last socket was sent away.
     Dismissed(Dismissal),
+    /// A socket of it goes on on another connection, so this one is dead.
+    Resumed,
     /// Something here failed while it was served.
     Failed,
     /// This server stops; the client is to come back.
@@ -44,6 +46,7 @@ impl Closing {
             Self::TooSlow => (1008, "too slow: reconnect and read faster"),
             Self::TooFast => (1008, "too many packets at once"),
             Self::Dismissed(why) => (1008, why.reason()),
+            Self::Resumed => (1000, "resumed on another connection"),
             Self::Failed => (1011, "internal error"),
             Self::Draining => (1001, "server stops: reconnect"),
         }
@@ -61,6 +64,7 @@ impl Closing {
             Self::TooSlow => "too_slow",
             Self::TooFast => "too_fast",
             Self::Dismissed(_) => "dismissed",
+            Self::Resumed => "resumed",
             Self::Failed => "failed",
             Self::Draining => "draining",
         }

@@ -58,6 +58,10 @@ pub(super) struct State {
     pub(super) dirty: bool,
     pub(super) blocked: bool,
     pub(super) overflowed: bool,
+    /// Something may be kept from a socket of it.
+    pub(super) withholding: bool,
+    /// Whether the client is there is in doubt until it says something.
+    pub(super) doubted: bool,
     pub(super) processing: bool,
     pub(super) leaving: bool,
     /// A socket of it was sent away, which the client may not know yet.
@@ -170,7 +174,7 @@ impl Connection {
     }
 
     /// Takes `socket` out, if it is there.
-    pub(super) fn take_out(&self, socket: &Rc<Socket>) -> bool {
+    pub(crate) fn take_out(&self, socket: &Rc<Socket>) -> bool {
         let mut sockets = self.sockets.borrow_mut();
         let before = sockets.len();
         sockets.retain(|other| !Rc::ptr_eq(other, socket));
@@ -184,6 +188,26 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.state.get().closed
+    }
+
+    /// Whether no socket may be let in over it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_closed() || self.is_finishing()
+    }
+
+    /// Notes whether it is in doubt that the client is there.
+    pub(crate) fn doubt(&self, doubted: bool) {
+        self.update(|state| state.doubted = doubted);
+    }
+
+    /// Whether something may be kept from a socket of it, see [`Socket::hold`].
+    pub(crate) fn withholds(&self) -> bool {
+        self.state.get().withholding
+    }
+
+    /// Notes whether something may be kept from a socket of it.
+    pub(crate) fn withhold(&self, withholding: bool) {
+        self.update(|state| state.withholding = withholding);
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
@@ -318,7 +342,10 @@ impl Connection {
             core.shared.crowd.leave(place);
         }
         for socket in std::mem::take(&mut *self.sockets.borrow_mut()) {
-            socket.part(core);
+            match why {
+                Closing::Dismissed(_) => socket.part(core),
+                _ => socket.lose(core),
+            }
         }
     }
 }

@@ -48,7 +48,10 @@ impl Connection {
             // The borrow ends before a close needs one of its own.
             let beat = self.engine.borrow_mut().beat(now);
             match beat {
-                Beat::SendPing => self.push(core, Encoded::engine("2")),
+                Beat::SendPing => {
+                    self.sockets.borrow().iter().for_each(|socket| socket.tidy(core));
+                    self.push(core, Encoded::engine("2"));
+                }
                 Beat::WaitUntil(at) => break at,
                 Beat::Dead => return self.close(core, Closing::PingTimeout),
             }

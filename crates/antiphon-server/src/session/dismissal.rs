@@ -12,6 +12,7 @@ use antiphon_wire::socket::Encoded;
 use super::replying::say;
 use super::{Closing, Connection, Link, Socket};
 use crate::cores::Core;
+use crate::resume::Reason;
 
 /// Why a socket is sent away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) enum Dismissal {
 
 impl Dismissal {
     /// What the client is told.
-    pub(super) fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Expired => Refusal::new(Code::Unauthenticated, "Your credential has expired."),
             Self::Revoked => Refusal::new(Code::BadCredential, "Your credential has been revoked."),
@@ -51,6 +52,9 @@ impl Dismissal {
 impl Socket {
     /// Sends it away. Nothing happens if it is gone already.
     pub(crate) fn dismiss(self: &Rc<Self>, core: &Rc<Core>, why: Dismissal) {
+        if self.is_ghost() {
+            return self.vanish(core, Reason::Unknown);
+        }
         let connection = &self.connection;
         if !connection.take_out(self) {
             return;
@@ -67,7 +71,7 @@ impl Socket {
             let told =
                 catch_unwind(AssertUnwindSafe(|| voice.dialect.dismissed(&why.refusal(), at, &mut out)));
             match told {
-                Ok(()) => say(core, connection, voice, &out),
+                Ok(()) => say(core, self, &out),
                 Err(_) => tracing::error!(dialect = voice.dialect.name(), "saying goodbye panicked"),
             }
         }

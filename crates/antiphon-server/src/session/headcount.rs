@@ -4,7 +4,12 @@ use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use antiphon_core::actor::Actor;
 use antiphon_core::ids::PersonId;
+use antiphon_core::refusal::{Code, Refusal};
+
+use crate::cores::Core;
+use crate::transport::crowd::COME_BACK;
 
 /// Locks that people are spread over, so that cores rarely meet.
 const SHARDS: usize = 16;
@@ -59,6 +64,18 @@ impl Headcount {
         // Every change is one number or one entry, so what a panic left behind is whole.
         self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts one socket for the person of `actor`, if it is one; whether it was counted.
+pub(super) fn count_in(core: &Core, actor: &Actor) -> Result<bool, Refusal> {
+    let Some(person) = actor.person() else { return Ok(false) };
+    core.shared.people.enter(person).ok_or_else(|| {
+        core.shared.counters.crowded();
+        Refusal::new(
+            Code::RateLimited { retry_after: COME_BACK },
+            "You have too many connections; please close some and try again.",
+        )
+    })
 }
 
 #[cfg(test)]

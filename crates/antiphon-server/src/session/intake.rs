@@ -25,6 +25,9 @@ impl Connection {
         packet: engine::Packet<'_>,
     ) -> Option<Step> {
         let now = core.now();
+        if self.state.get().doubted {
+            self.is_there();
+        }
         let received = self.engine.borrow_mut().receive(via, packet, now);
         match received {
             // After a pong the next ping may be due before the wheel would have come to see whether the pong came.
@@ -44,6 +47,14 @@ impl Connection {
             Err(ended) => self.close(core, ended.into()),
         }
         None
+    }
+
+    /// The client has said something, so it is there.
+    fn is_there(&self) {
+        self.doubt(false);
+        for recovery in self.sockets.borrow().iter().filter_map(|socket| socket.recovery.as_ref()) {
+            recovery.is_there();
+        }
     }
 
     /// Takes a binary message that came over `via`.

@@ -10,8 +10,10 @@
 //! | [`socket`] | what is kept for one Socket.IO socket on it |
 //! | [`headcount`] | how many sockets speak for one person |
 //! | [`standing`] | how a socket stands with its credential: good, expired, renewed |
+//! | [`identify`] | how a connection says who it is after CONNECT |
 //! | [`dismissal`] | how a socket is sent away |
 //! | [`speaking`] | how much a client may say |
+//! | [`seating`] | how somebody is let in |
 //! | [`process`] | what a packet does: CONNECT, an event, a DISCONNECT |
 //! | [`replying`] | what a client is told about what it sent |
 
@@ -20,9 +22,11 @@ mod connection;
 mod deadlines;
 mod dismissal;
 mod headcount;
+mod identify;
 mod intake;
 mod process;
 mod replying;
+mod seating;
 mod socket;
 mod speaking;
 mod standing;

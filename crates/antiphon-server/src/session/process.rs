@@ -3,24 +3,22 @@
 //! Packets of one connection are processed one after the other, in the order sent.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use antiphon_core::actor::{Actor, Caller};
 use antiphon_core::dialect::{Args, Inbound};
-use antiphon_core::ids::ConnectionId;
 use antiphon_core::refusal::{Code, Refusal};
 use antiphon_wire::socket::{Encoded, Event, Incoming};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::headcount::count_in;
 use super::replying::{Told, acknowledge, plain_refusal, reply, say};
+use super::seating::{refuse, seat};
 use super::standing::{REFRESH, unless_revoked};
 use super::{Closing, Connection, Dismissal, Socket};
 use crate::cores::Core;
 use crate::mount::VoiceId;
 use crate::telemetry::context::{Whose, within};
 use crate::telemetry::{Refused, SPANS, carry_out};
-use crate::transport::crowd::COME_BACK;
 use crate::transport::polling;
 
 impl Connection {
@@ -131,75 +129,13 @@ async fn connect(core: &Rc<Core>, connection: &Rc<Connection>, namespace: &str, 
         }
         Err(refusal) => Err(refusal),
     };
-    if connection.is_closed() || connection.is_finishing() {
+    if connection.is_over() {
         return;
     }
     let counted = admitted.and_then(|actor| count_in(core, &actor).map(|counted| (actor, counted)));
     match counted {
         Ok((actor, counted)) => seat(core, connection, id, (actor, counted), auth).await,
-        Err(refusal) => {
-            core.shared.counters.refused();
-            core.count(|tally| tally.refusal(id, refusal.code.name()));
-            Span::current().record("code", refusal.code.name());
-            let error = voice.dialect.refused(&refusal);
-            connection.push(core, Encoded::connect_error(namespace, &error.message, error.data.as_deref()));
-        }
-    }
-}
-
-/// Counts one socket for the person of `actor`, if it is one; whether it was counted.
-fn count_in(core: &Core, actor: &Actor) -> Result<bool, Refusal> {
-    let Some(person) = actor.person() else { return Ok(false) };
-    core.shared.people.enter(person).ok_or_else(|| {
-        core.shared.counters.crowded();
-        Refusal::new(
-            Code::RateLimited { retry_after: COME_BACK },
-            "You have too many connections; please close some and try again.",
-        )
-    })
-}
-
-/// Lets `actor` in. What is counted for them is given back when the socket parts.
-async fn seat(
-    core: &Rc<Core>,
-    connection: &Rc<Connection>,
-    id: VoiceId,
-    (actor, counted): (Arc<Actor>, bool),
-    auth: Option<&str>,
-) {
-    let voice = core.shared.voice(id);
-    let socket = {
-        let mut sockets = core.sockets.borrow_mut();
-        let entry = sockets.vacant_entry();
-        let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
-        let name = ConnectionId { core: core.index, slot, generation: core.next_generation() };
-        let caller = Caller { actor: actor.clone(), connection: Some(name) };
-        let socket = Rc::new(Socket::new(name, connection.clone(), id, caller, counted));
-        entry.insert(socket.clone());
-        socket
-    };
-    // The core knows connections by their sockets: this line says which is whose.
-    tracing::debug!(connection = %connection.name(core), socket = %socket.id(), dialect = voice.dialect.name(), "connected");
-    connection.sockets.borrow_mut().push(socket.clone());
-    connection.greet();
-    core.count(|tally| tally.seated(id));
-    connection.expect_socket(core);
-    connection.push(core, Encoded::connect(voice.namespace, &core.shared.random_id()));
-    for topic in voice.dialect.seats(&actor) {
-        core.join(socket.id(), &topic);
-    }
-    {
-        let mut out = core.out.borrow_mut();
-        out.clear();
-        voice.dialect.welcome(&actor, auth, core.shared.now(), &mut out);
-        say(core, connection, voice, &out);
-    }
-    socket.stand(core);
-    let caller = socket.caller();
-    core.shared.app.connected(&caller).await;
-    if socket.is_gone(core) {
-        // It left, and was reported gone, while the core was still being told that it had come.
-        core.shared.app.disconnected(&caller).await;
+        Err(refusal) => refuse(core, connection, id, &refusal),
     }
 }
 
@@ -228,7 +164,7 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
         let mut out = core.out.borrow_mut();
         out.clear();
         let inbound = voice.dialect.inbound(&packet.name, &args, core.shared.now(), &mut out);
-        say(core, connection, voice, &out);
+        say(core, socket, &out);
         if let (Inbound::Answered, Some(id)) = (&inbound, packet.id) {
             acknowledge(core, connection, voice, id, &out, None);
         }
@@ -242,6 +178,8 @@ async fn event(core: &Rc<Core>, socket: &Rc<Socket>, packet: Event) {
             let caller = socket.caller();
             (carry_out(&core.shared.app, &caller, command).await, Told::InFull)
         }
+        // In a box, so that an ordinary event does not carry its size.
+        Inbound::Identify(credential) => (Box::pin(socket.identify(core, &credential)).await, Told::InFull),
         Inbound::Refused(refusal) => (Err(refusal), Told::InFull),
         Inbound::Unknown => {
             core.shared.counters.unknown();

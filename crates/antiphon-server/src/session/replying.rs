@@ -33,7 +33,7 @@ pub(super) fn reply(
         acknowledge(core, connection, voice, id, &out, outcome.as_ref().err());
     }
     if told == Told::InFull {
-        say(core, connection, voice, &out);
+        say(core, socket, &out);
     }
 }
 
@@ -47,11 +47,11 @@ pub(super) enum Told {
 }
 
 /// Says every event in `out` to this client alone.
-pub(super) fn say(core: &Core, connection: &Rc<Connection>, voice: &Voice, out: &Out) {
+pub(super) fn say(core: &Core, socket: &Socket, out: &Out) {
     let attachments = attachments(out);
     for (name, args) in out.events() {
-        core.count(|tally| tally.sent(voice.id, name, 1));
-        connection.push(core, Encoded::event(voice.namespace, None, name, args, &attachments));
+        core.count(|tally| tally.sent(socket.voice, name, 1));
+        socket.connection.push(core, socket.frame(core, name, args, &attachments));
     }
 }
 

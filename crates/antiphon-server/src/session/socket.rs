@@ -10,8 +10,9 @@ use smallvec::SmallVec;
 
 use super::{Connection, Standing};
 use crate::cores::Core;
-use crate::hub::Seat;
+use crate::hub::{Held, Seat};
 use crate::mount::VoiceId;
+use crate::resume::{Reason, Recovery};
 
 /// A socket. The core knows it as a [`ConnectionId`].
 pub(crate) struct Socket {
@@ -27,6 +28,10 @@ pub(crate) struct Socket {
     pub(super) counted: Cell<bool>,
     /// Where it listens.
     pub(crate) seats: RefCell<SmallVec<[Seat; 3]>>,
+    /// What waits for it while it must not hear it.
+    pub(crate) held: RefCell<Option<Box<Held>>>,
+    /// What is kept for it if it may be resumed.
+    pub(crate) recovery: Option<Box<Recovery>>,
 }
 
 impl Socket {
@@ -37,6 +42,7 @@ impl Socket {
         voice: VoiceId,
         caller: Caller,
         counted: bool,
+        recovery: Option<Recovery>,
     ) -> Self {
         Self {
             id,
@@ -46,6 +52,8 @@ impl Socket {
             standing: Cell::new(Standing::Endless),
             counted: Cell::new(counted),
             seats: RefCell::default(),
+            held: RefCell::default(),
+            recovery: recovery.map(Box::new),
         }
     }
 
@@ -63,14 +71,38 @@ impl Socket {
         self.caller.borrow().actor.clone()
     }
 
+    /// Tells the core that it has come, or that its guest has become somebody.
+    pub(super) async fn arrive(&self, core: &Core) {
+        let caller = self.caller();
+        core.shared.app.connected(&caller).await;
+        if self.is_gone(core) || self.is_ghost() {
+            // It left, and was reported gone, while the core was still being told that it had come.
+            core.shared.app.disconnected(&caller).await;
+        }
+    }
+
     /// Whether it has left, or was made to.
     pub(crate) fn is_gone(&self, core: &Core) -> bool {
         core.socket(self.id).is_none()
     }
 
-    /// Leaves every room at once and tells the core.
+    /// Leaves every room at once and tells the core. It cannot be resumed.
     pub(crate) fn part(self: &Rc<Self>, core: &Rc<Core>) {
+        self.part_because(core, Reason::Unknown);
+    }
+
+    /// The same; whoever wants to resume it is told `why` they cannot.
+    pub(crate) fn part_because(self: &Rc<Self>, core: &Rc<Core>, why: Reason) {
         core.leave_all(self);
+        if let Some(recovery) = &self.recovery {
+            core.session_ends(self, recovery, why);
+        }
+        core.sockets.borrow_mut().try_remove(self.id.slot as usize);
+        self.withdraw(core);
+    }
+
+    /// Counts for nobody any more, and tells the core that it is gone.
+    pub(crate) fn withdraw(self: &Rc<Self>, core: &Rc<Core>) {
         // Another credential may have come in the meantime, but never another person.
         if self.counted.replace(false)
             && let Some(person) = self.actor().person()
@@ -78,7 +110,11 @@ impl Socket {
             core.shared.people.leave(person);
         }
         core.count(|tally| tally.parted(self.voice));
-        core.sockets.borrow_mut().try_remove(self.id.slot as usize);
+        self.say_gone(core);
+    }
+
+    /// Tells the core that it is gone.
+    pub(crate) fn say_gone(self: &Rc<Self>, core: &Rc<Core>) {
         let (socket, app) = (self.clone(), core.shared.app.clone());
         tokio::task::spawn_local(async move { app.disconnected(&socket.caller()).await });
     }

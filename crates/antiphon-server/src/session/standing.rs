@@ -11,7 +11,6 @@ use antiphon_core::actor::Actor;
 use antiphon_core::dialect::{Args, Credential};
 use antiphon_core::ids::Timestamp;
 use antiphon_core::refusal::{Code, Refusal};
-use antiphon_wire::socket::Encoded;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -64,7 +63,7 @@ struct Refresh {
 
 impl Socket {
     /// Begins to count the time of its credential, which was accepted just now.
-    pub(super) fn stand(&self, core: &Core) {
+    pub(crate) fn stand(&self, core: &Core) {
         let standing = match self.actor().expires_at {
             None => Standing::Endless,
             Some(at) => Standing::Good(core.now() + left(at, core.shared.now())),
@@ -107,9 +106,8 @@ impl Socket {
             "Your credential has expired. Send antiphon:refresh with a new token to stay connected.";
         let payload = serde_json::to_vec(&Expiring { expires_at, closes_at, message });
         let payload = payload.expect("numbers and text serialize");
-        let namespace = core.shared.voice(self.voice).namespace;
         core.count(|tally| tally.sent(self.voice, EXPIRING, 1));
-        self.connection.push(core, Encoded::event(namespace, None, EXPIRING, &payload, &[]));
+        self.connection.push(core, self.frame(core, EXPIRING, &payload, &[]));
     }
 
     /// Replaces its credential by the one that `args` bring, if that is the same somebody's. It keeps its rooms, except for those

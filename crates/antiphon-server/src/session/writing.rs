@@ -18,17 +18,31 @@ use super::{Closing, Connection, Link};
 use crate::cores::Core;
 use crate::hub::{Full, Queued};
 use crate::mount::VoiceId;
+use crate::resume::Offset;
 use crate::transport::Stream;
 use crate::transport::polling::Answer;
 
 impl Connection {
     /// Says something that must arrive.
     pub(crate) fn push(self: &Rc<Self>, core: &Core, frame: Encoded) {
+        // Whoever is gone may still be spoken to: what they asked is answered, and kept if they come back.
+        if self.is_closed() {
+            return;
+        }
         let pushed = self.outbox.borrow_mut().push(frame, core.shared.limits.outbox);
         self.pushed(core, pushed.is_err());
     }
 
-    /// Says an event's frame, as its delivery allows.
+    /// Says again what was kept within bounds of its own, whether or not the outbox has room for it.
+    pub(crate) fn push_again(self: &Rc<Self>, core: &Core, frame: Encoded) {
+        if self.is_closed() {
+            return;
+        }
+        let pushed = self.outbox.borrow_mut().push(frame, usize::MAX);
+        self.pushed(core, pushed.is_err());
+    }
+
+    /// Says an event's frame, as its delivery allows. `offset` is that of the frame, if it has one.
     pub(crate) fn push_event(
         self: &Rc<Self>,
         core: &Core,
@@ -36,13 +50,20 @@ impl Connection {
         delivery: Delivery,
         voice: VoiceId,
         envelope: &Arc<Envelope>,
+        offset: Option<Offset>,
     ) {
         let pushed = self.outbox.borrow_mut().push_event(
             frame,
             (delivery, voice, &envelope.event),
             self.is_behind(),
             core.shared.limits.outbox,
-            |event| core.render(voice, event).into_iter().next().map(|(_, frame)| frame),
+            |event| {
+                let frames = match offset {
+                    None => core.render(voice, event),
+                    Some(offset) => core.render_from(voice, event, |_| offset),
+                };
+                frames.into_iter().next().map(|(_, frame)| frame)
+            },
         );
         match pushed {
             Ok(Queued::Whole) => self.pushed(core, false),
@@ -50,6 +71,11 @@ impl Connection {
             Ok(Queued::Dropped) => core.shared.counters.dropped(),
             Err(Full) => self.pushed(core, true),
         }
+    }
+
+    /// It cannot keep up: it is closed at the end of this turn.
+    pub(crate) fn overflow(self: &Rc<Self>, core: &Core) {
+        self.pushed(core, true);
     }
 
     /// Whether what is said now waits for the client, not only for the end of this turn.

@@ -1,11 +1,12 @@
 //! Which statements agents and their relations need.
 
-use antiphon_core::agents::{Agent, AgentChange, Relation};
+use antiphon_core::agents::{Agent, AgentChange, Persona, Relation};
 use antiphon_core::ids::{AgentId, PersonId, Timestamp};
 use antiphon_core::ports::Agents;
 use antiphon_core::refusal::Fault;
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::rows::{agent_id, person_id};
@@ -16,12 +17,13 @@ impl Agents for SqliteStore {
         let agent = agent.clone();
         self.write("storing an agent", move |connection| {
             let mut statement = connection.prepare_cached(
-                "INSERT INTO agents (id, owner, name, kind, personality, purpose, tone, visibility, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO agents (id, owner, name, kind, personality, purpose, tone, visibility, created_at, persona)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (id) DO UPDATE SET
                      owner = excluded.owner, name = excluded.name, kind = excluded.kind,
                      personality = excluded.personality, purpose = excluded.purpose, tone = excluded.tone,
-                     visibility = excluded.visibility, created_at = excluded.created_at",
+                     visibility = excluded.visibility, created_at = excluded.created_at,
+                     persona = excluded.persona",
             )?;
             let columns = params![
                 agent.id.as_str(),
@@ -33,6 +35,7 @@ impl Agents for SqliteStore {
                 agent.tone,
                 agent.visibility,
                 agent.created_at.0,
+                agent.persona.as_deref().map(from_persona).transpose()?,
             ];
             statement.execute(columns).map(drop)
         })
@@ -43,7 +46,7 @@ impl Agents for SqliteStore {
         let id = id.clone();
         self.read("reading an agent", move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, owner, name, kind, personality, purpose, tone, visibility, created_at
+                "SELECT id, owner, name, kind, personality, purpose, tone, visibility, created_at, persona
                  FROM agents WHERE id = ?1",
             )?;
             statement.query_row([id.as_str()], agent).optional()
@@ -55,10 +58,23 @@ impl Agents for SqliteStore {
         let owner = owner.clone();
         self.read("reading a person's agents", move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, owner, name, kind, personality, purpose, tone, visibility, created_at
+                "SELECT id, owner, name, kind, personality, purpose, tone, visibility, created_at, persona
                  FROM agents WHERE owner = ?1 ORDER BY created_at, id",
             )?;
             statement.query_map([owner.as_str()], agent)?.collect()
+        })
+        .await
+    }
+
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        // No id is empty, so all of them come after the empty text.
+        let after = after.map_or_else(String::new, AgentId::to_string);
+        self.read("listing public agents", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, owner, name, kind, personality, purpose, tone, visibility, created_at, persona
+                 FROM agents WHERE visibility = 'public' AND id > ?1 ORDER BY id LIMIT ?2",
+            )?;
+            statement.query_map(params![after, limit], agent)?.collect()
         })
         .await
     }
@@ -72,7 +88,7 @@ impl Agents for SqliteStore {
                      purpose = coalesce(?4, purpose), tone = coalesce(?5, tone),
                      visibility = coalesce(?6, visibility)
                  WHERE id = ?1
-                 RETURNING id, owner, name, kind, personality, purpose, tone, visibility, created_at",
+                 RETURNING id, owner, name, kind, personality, purpose, tone, visibility, created_at, persona",
             )?;
             let AgentChange { name, personality, purpose, tone, visibility } = change;
             let columns = params![id.as_str(), name, personality, purpose, tone, visibility];
@@ -159,5 +175,17 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         tone: row.get(6)?,
         visibility: row.get(7)?,
         created_at: Timestamp(row.get(8)?),
+        persona: persona(row, 9)?,
     })
+}
+
+fn persona(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Box<Persona>>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    let persona = serde_json::from_str(text)
+        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, error.into()))?;
+    Ok(Some(persona))
+}
+
+fn from_persona(persona: &Persona) -> rusqlite::Result<String> {
+    serde_json::to_string(persona).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }

@@ -57,6 +57,41 @@ impl Conversations for SqliteStore {
         })
         .await
     }
+
+    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
+        self.read("counting the messages of a conversation", move |connection| {
+            // Positions have no holes.
+            let mut statement =
+                connection.prepare_cached("SELECT last_seq FROM conversations WHERE id = ?1")?;
+            let last = statement.query_row([conversation.0.as_bytes()], |row| count(row, 0)).optional()?;
+            Ok(last.unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        let person = person.clone();
+        self.read("counting what a person has said", move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT coalesce(sum(messages), 0) FROM usage WHERE person = ?1")?;
+            statement.query_row([person.as_str()], |row| count(row, 0))
+        })
+        .await
+    }
+
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read("reading the ends of conversations", move |connection| {
+            // No id is as short as nothing.
+            let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes());
+            let mut statement = connection.prepare_cached(
+                "SELECT messages.id, conversation, seq, agent, person, author, text, at
+                 FROM conversations JOIN messages ON conversation = conversations.id AND seq = last_seq
+                 WHERE conversations.id > ?1 ORDER BY conversations.id LIMIT ?2",
+            )?;
+            statement.query_map(params![after, limit], message)?.collect()
+        })
+        .await
+    }
 }
 
 /// Within the writer's transaction, so that everything here happens or nothing.
@@ -159,6 +194,18 @@ fn next_position(connection: &Connection, conversation: ConversationId) -> rusql
          RETURNING last_seq",
     )?;
     statement.query_row([conversation.0.as_bytes()], |row| count(row, 0))
+}
+
+/// The last message of the conversation, if there is one.
+pub(super) fn last(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> rusqlite::Result<Option<Message>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, conversation, seq, agent, person, author, text, at
+         FROM messages WHERE conversation = ?1 ORDER BY seq DESC LIMIT 1",
+    )?;
+    statement.query_row([conversation.0.as_bytes()], message).optional()
 }
 
 fn insert(connection: &Connection, message: &Message) -> rusqlite::Result<()> {

@@ -116,7 +116,7 @@ impl Directory {
 }
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 5;
+pub(super) const SCHEMA: i64 = 6;
 
 /// After how many pages of log SQLite folds it into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -135,6 +135,7 @@ pub(super) fn migrations() -> Result<Vec<Migration>, refinery::Error> {
         Migration::unapplied("V3__webhooks", include_str!("migrations/V3__webhooks.sql"))?,
         Migration::unapplied("V4__wallet", include_str!("migrations/V4__wallet.sql"))?,
         Migration::unapplied("V5__tasks", include_str!("migrations/V5__tasks.sql"))?,
+        Migration::unapplied("V6__people", include_str!("migrations/V6__people.sql"))?,
     ])
 }
 

@@ -6,7 +6,7 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
-//! | `people`, `keys`, `logins`, `revocations`, `requests`, `agents`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers` | which statements each noun needs |
+//! | `people`, `profiles`, `keys`, `logins`, `revocations`, `requests`, `agents`, `bonds`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
 //!
@@ -14,12 +14,14 @@
 //! reached the disk ([`Synchronous::Full`]); commits take everything that is waiting along, so the disk is asked once for many.
 
 mod agents;
+mod bonds;
 mod conversations;
 mod directory;
 mod failure;
 mod keys;
 mod logins;
 mod people;
+mod profiles;
 mod readers;
 mod requests;
 mod revocations;

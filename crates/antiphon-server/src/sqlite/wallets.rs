@@ -4,7 +4,7 @@
 //! a key, and any change of what is written are errors there, whoever tries.
 
 use antiphon_core::ids::{MessageId, PersonId, Timestamp};
-use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, Wallets};
+use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, OnTold, Wallets};
 use antiphon_core::refusal::Fault;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 use async_trait::async_trait;
@@ -53,6 +53,13 @@ impl Wallets for SqliteStore {
         .await
     }
 
+    /// On the writing thread, which knows what was committed before and tells of it in order. It writes nothing.
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        let person = person.clone();
+        let work = move |connection: &Connection| stand(connection, &person);
+        self.writer.write("telling a balance", work, told).await
+    }
+
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         let person = person.clone();
         self.read("reading a balance", move |connection| stand(connection, &person)).await
@@ -67,6 +74,15 @@ impl Wallets for SqliteStore {
                  FROM ledger WHERE person = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
             )?;
             statement.query_map(params![person.as_str(), after, limit], entry)?.collect()
+        })
+        .await
+    }
+
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        let person = person.clone();
+        self.read("adding up what was spent", move |connection| {
+            let mut statement = connection.prepare_cached(SPENT)?;
+            statement.query_row([person.as_str()], |row| count(row, 0))
         })
         .await
     }
@@ -93,6 +109,10 @@ pub(super) const KEYED: &str = "SELECT person, position, amount, balance, reason
 /// The deposit of a payment.
 pub(super) const PAYMENT: &str = "SELECT person, position, amount, balance, reason, key, at
      FROM ledger WHERE reason = 'deposit' AND key = ?1";
+
+/// What somebody's messages cost. An overflow is an error, and there is none below the limits of a balance.
+const SPENT: &str = "SELECT coalesce(max(0, -sum(amount)), 0) FROM ledger
+     WHERE person = ?1 AND reason IN ('chat', 'refund')";
 
 /// On how many days somebody was here.
 pub(super) const ACTIVE: &str = "SELECT count(DISTINCT (at - ?2) / ?4) FROM ledger

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -42,11 +43,18 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => {
                 let tcp = tcp.borrow();
-                // Straight to the socket: nearly every write succeeds, and then the runtime need not be asked.
+                // Straight to the socket: nearly every write succeeds, and then the runtime need not be asked. Not by way of the C
+                // library either, which would make this thread ready to be cancelled, and unready again, around each write.
                 let written = match slices {
-                    [one] => SockRef::from(&*tcp).send(one),
-                    many => SockRef::from(&*tcp).send_vectored(many),
+                    [one] => rustix::net::send(&*tcp, one, SendFlags::NOSIGNAL),
+                    many => rustix::net::sendmsg(
+                        &*tcp,
+                        many,
+                        &mut SendAncillaryBuffer::default(),
+                        SendFlags::NOSIGNAL,
+                    ),
                 };
+                let written = written.map_err(io::Error::from);
                 if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                     // Now it must know, so that waiting for room waits.
                     let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());

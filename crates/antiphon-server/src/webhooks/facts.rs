@@ -131,7 +131,7 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
     match event {
         Event::MessagePosted(_) => &[Kind::MessagePosted],
         Event::RelationChanged { .. } => &[Kind::RelationChanged],
-        Event::TypingChanged { .. } => &[Kind::TypingChanged],
+        Event::TypingChanged { .. } | Event::PersonTyping { .. } => &[Kind::TypingChanged],
         Event::ReplyStarted(_) => &[Kind::ReplyStarted],
         Event::ReplyChunk(_) => &[Kind::ReplyChunk],
         Event::ReplyFinished { .. } => &[Kind::MessagePosted, Kind::ReplyFinished],
@@ -146,6 +146,8 @@ pub(super) fn kinds(event: &Event) -> &'static [Kind] {
         // Of use to nodes alone, and it names secrets by their hashes.
         Event::Revoked(_) => &[],
         Event::BalanceChanged(_) => &[Kind::BalanceChanged],
+        // It is no news.
+        Event::BalanceTold { .. } => &[],
 
         Event::TaskCreated(_) => &[Kind::TaskCreated],
         Event::TaskAssigned(_) => &[Kind::TaskAssigned],
@@ -274,6 +276,11 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
             let data = json!({ "agent": agent, "person": person, "who": party(*who), "active": active });
             Fact::new(Kind::TypingChanged, Some(person), Some(agent), *at, data)
         }
+        Event::PersonTyping { person, active, at } => {
+            let data =
+                json!({ "agent": null, "person": person, "who": party(Party::Person), "active": active });
+            Fact::new(Kind::TypingChanged, Some(person), None, *at, data)
+        }
         Event::ReplyStarted(reply) => answer(Kind::ReplyStarted, reply),
         Event::ReplyFailed(reply) => answer(Kind::ReplyFailed, reply),
         Event::ReplyChunk(chunk) => {
@@ -303,7 +310,7 @@ pub(super) fn facts(envelope: &Envelope, now: Timestamp) -> Vec<Fact> {
                 json!({ "name": signal.name, "value": value, "topic": topics::write(&envelope.topic) });
             Fact::new(Kind::Signal, whose(&envelope.topic), None, now, data)
         }
-        Event::Revoked(_) => return Vec::new(),
+        Event::Revoked(_) | Event::BalanceTold { .. } => return Vec::new(),
         Event::BalanceChanged(entry) => {
             let data = json!({
                 "person": entry.person, "position": entry.position, "amount": entry.amount,

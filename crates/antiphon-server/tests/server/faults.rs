@@ -8,10 +8,11 @@ use antiphon_core::agents::{Agent, AgentChange, Relation};
 use antiphon_core::conversation::Message;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::memory::MemoryStore;
+use antiphon_core::people::{Bond, Bonded, Profile};
 use antiphon_core::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked, People,
-    RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted, TaskFilter,
-    Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Keys, Logins, NewMessage, OnBooked,
+    OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped,
+    TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
@@ -212,6 +213,9 @@ impl Agents for Brittle {
     async fn agents_of(&self, owner: &PersonId) -> Result<Vec<Agent>, Fault> {
         self.read()?.agents_of(owner).await
     }
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        self.read()?.personas(after, limit).await
+    }
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
         self.write()?.change_agent(id, change).await
     }
@@ -220,6 +224,37 @@ impl Agents for Brittle {
     }
     async fn relation(&self, agent: &AgentId, person: &PersonId) -> Result<Relation, Fault> {
         self.read()?.relation(agent, person).await
+    }
+}
+
+#[async_trait]
+impl Profiles for Brittle {
+    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault> {
+        self.write()?.put_profile(person, profile).await
+    }
+    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault> {
+        self.read()?.profile(person).await
+    }
+}
+
+#[async_trait]
+impl Bonds for Brittle {
+    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault> {
+        self.write()?.put_bond(bond).await
+    }
+    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault> {
+        self.read()?.bond(person, agent).await
+    }
+    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault> {
+        self.read()?.bonds_of(person).await
+    }
+    async fn active_bonds(
+        &self,
+        since: Timestamp,
+        after: Option<(PersonId, AgentId)>,
+        limit: u32,
+    ) -> Result<Vec<Bonded>, Fault> {
+        self.read()?.active_bonds(since, after, limit).await
     }
 }
 
@@ -297,6 +332,15 @@ impl Conversations for Brittle {
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
     }
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.read()?.latest(after, limit).await
+    }
+    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
+        self.read()?.count(conversation).await
+    }
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.said_by(person).await
+    }
 }
 
 #[async_trait]
@@ -315,11 +359,17 @@ impl Wallets for Brittle {
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
         self.read()?.open_charges(limit).await
     }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.write()?.tell(person, told).await
+    }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.read()?.balance(person).await
     }
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.read()?.ledger(person, after, limit).await
+    }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.read()?.spent(person).await
     }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.read()?.active_days(person, first, days).await

@@ -8,7 +8,9 @@
 //! | [`upgrade`] | the change from polling to WebSocket |
 //! | [`websocket`] | WebSocket |
 //! | [`packets`] | Socket.IO packets over either: which are processed, which end the connection |
+//! | [`script`] | how scripts are read and played |
 //! | [`chat`] | the chat API, as scripts |
+//! | [`companion`] | the companion API: its events as scripts, and its routes |
 //! | [`topics`] | who hears what, and how often |
 //! | [`claims`] | whether an id in a payload counts only when it is the sender's own |
 //! | [`api`] | the HTTP API for backends |
@@ -39,6 +41,7 @@ mod canary;
 mod chat;
 mod claims;
 mod cli;
+mod companion;
 mod credentials;
 mod faults;
 mod handshake;
@@ -51,6 +54,7 @@ mod origins;
 mod packets;
 mod polling;
 mod rates;
+mod script;
 mod stop;
 mod support;
 mod tls;

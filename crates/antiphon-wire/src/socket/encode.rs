@@ -38,6 +38,16 @@ impl Encoded {
         Self::build(&pieces, &[Piece::Raw(args), raw("]")], attachments)
     }
 
+    /// An event as from [`event`](Self::event) that nobody answers, with one more argument at its end: the text `last`.
+    pub fn event_ending(namespace: &str, name: &str, args: &[u8], last: &str, attachments: &[Bytes]) -> Self {
+        let [binary, count, dash] = kind(["42", "45"], attachments);
+        let [namespace, comma] = place(namespace);
+        let comma_before_args = if args.is_empty() { "" } else { "," };
+        let pieces = [binary, count, dash, namespace, comma, raw("["), Piece::Quoted(name)];
+        let args = [raw(comma_before_args), Piece::Raw(args), raw(","), Piece::Quoted(last), raw("]")];
+        Self::build(&pieces, &args, attachments)
+    }
+
     /// By far the most frequent packet: an event of the main namespace that asks for no answer. The same bytes as from
     /// [`build`](Self::build), at a third of the cost.
     fn broadcast(name: &str, args: &[u8]) -> Self {
@@ -67,6 +77,12 @@ impl Encoded {
     pub fn connect(namespace: &str, sid: &str) -> Self {
         let [namespace, comma] = place(namespace);
         Self::build(&[raw("40"), namespace, comma, raw("{\"sid\":"), Piece::Quoted(sid), raw("}")], &[], &[])
+    }
+
+    /// Lets a client into a namespace with `answer`: a JSON object that has a `sid`, trusted to be valid.
+    pub fn connected(namespace: &str, answer: &str) -> Self {
+        let [namespace, comma] = place(namespace);
+        Self::build(&[raw("40"), namespace, comma, raw(answer)], &[], &[])
     }
 
     /// Keeps a client out of a namespace: `44{"message":"…","data":…}`. `data` is JSON and trusted to be
@@ -104,6 +120,11 @@ impl Encoded {
         let mut out = Vec::with_capacity(header_length(bytes.len()) + bytes.len());
         write_frame(Opcode::Pong, bytes, &mut out);
         Self { frames: out.into() }
+    }
+
+    /// A packet from its [`frames`](Self::frames), which are trusted to be whole.
+    pub fn from_frames(frames: Bytes) -> Self {
+        Self { frames }
     }
 
     /// The WebSocket frames, ready to be written.
@@ -273,6 +294,10 @@ mod tests {
             (Encoded::event("/", Some(0), "a\"\n", b"", &[]), r#"420["a\"\n"]"#),
             (Encoded::ack("/admin", 13, b"\"bar\"", &[]), r#"43/admin,13["bar"]"#),
             (Encoded::ack("/", u64::MAX, b"", &[]), "4318446744073709551615[]"),
+            (Encoded::event_ending("/", "foo", b"", "1.0.a", &[]), r#"42["foo","1.0.a"]"#),
+            (Encoded::event_ending("/a", "foo", b"1,{}", "1.0.a", &[]), r#"42/a,["foo",1,{},"1.0.a"]"#),
+            (Encoded::connected("/", r#"{"sid":"a","pid":"b"}"#), r#"40{"sid":"a","pid":"b"}"#),
+            (Encoded::connected("/a", r#"{"sid":"a"}"#), r#"40/a,{"sid":"a"}"#),
             (Encoded::disconnect("/"), "41"),
             (Encoded::disconnect("/admin"), "41/admin,"),
             (Encoded::engine("3probe"), "3probe"),
@@ -291,6 +316,11 @@ mod tests {
         let text = r#"452-/admin,["baz",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
         assert_eq!(shown(&event), [text, "<[1, 2, 3, 4]>", "<[]>"]);
         assert_eq!(polled(&[&event]), format!("{text}\u{1e}bAQIDBA==\u{1e}b"));
+        let ending = Encoded::event_ending("/admin", "baz", args, "1.0.a", &attachments);
+        let text =
+            r#"452-/admin,["baz",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},"1.0.a"]"#;
+        assert_eq!(shown(&ending), [text, "<[1, 2, 3, 4]>", "<[]>"]);
+        assert_eq!(shown(&Encoded::from_frames(ending.frames().clone())), shown(&ending));
         let ack = Encoded::ack("/", 15, br#"{"_placeholder":true,"num":0}"#, &attachments[..1]);
         assert_eq!(shown(&ack)[0], r#"461-15[{"_placeholder":true,"num":0}]"#);
     }

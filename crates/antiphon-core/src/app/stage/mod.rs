@@ -201,6 +201,7 @@ pub(crate) fn agent(name: &str, owner: &str) -> Agent {
         tone: String::new(),
         visibility: "private".into(),
         created_at: NOON,
+        persona: None,
     }
 }
 
@@ -231,6 +232,7 @@ pub(crate) fn short(event: &Event) -> String {
         Event::TypingChanged { person, agent, active, .. } => {
             write!(line, "{person} types to {agent}: {active}")
         }
+        Event::PersonTyping { person, active, .. } => write!(line, "{person} types: {active}"),
         Event::ReplyStarted(_) => write!(line, "started"),
         Event::ReplyChunk(chunk) => write!(line, "chunk {} {:?}", chunk.index, chunk.text),
         Event::ReplyFinished { message, .. } => write!(line, "finished {}", message.text),
@@ -243,6 +245,7 @@ pub(crate) fn short(event: &Event) -> String {
         Event::NoticeSent { notice, .. } => write!(line, "notice {}", notice.title),
         Event::Signal(signal) => write!(line, "signal {} {}", signal.name, signal.value),
         Event::Revoked(revocation) => write!(line, "revoked {:?}", revocation.what),
+        Event::BalanceTold { person, balance, .. } => write!(line, "{person} has {}", balance.tokens),
         Event::BalanceChanged(entry) => {
             write!(
                 line,

@@ -13,10 +13,11 @@ use crate::app::lock;
 use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use crate::memory::{MemoryLeases, MemoryStore};
+use crate::people::{Bond, Bonded, Profile};
 use crate::ports::{
-    Agents, Appended, Begun, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage, OnBooked,
-    People, RequestKey, Requests, ReturnCommitted, Revocation, Revocations, Stepped, TaskCommitted,
-    TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
+    Agents, Appended, Begun, Bonds, Booked, Committed, Conversations, Keys, Leases, Logins, NewMessage,
+    OnBooked, OnTold, People, Profiles, RequestKey, Requests, ReturnCommitted, Revocation, Revocations,
+    Stepped, TaskCommitted, TaskFilter, Tasks, Upkeep, Wallets, WorkerCommitted, Workers,
 };
 use crate::refusal::Fault;
 use crate::tasks::{Step, Task};
@@ -114,6 +115,43 @@ impl People for Shaky<MemoryStore> {
     async fn messages_sent(&self, person: &PersonId, month: i32) -> Result<u64, Fault> {
         self.called()?;
         self.inner.messages_sent(person, month).await
+    }
+}
+
+#[async_trait]
+impl Profiles for Shaky<MemoryStore> {
+    async fn put_profile(&self, person: &PersonId, profile: &Profile) -> Result<(), Fault> {
+        self.called()?;
+        self.inner.put_profile(person, profile).await
+    }
+    async fn profile(&self, person: &PersonId) -> Result<Profile, Fault> {
+        self.called()?;
+        self.inner.profile(person).await
+    }
+}
+
+#[async_trait]
+impl Bonds for Shaky<MemoryStore> {
+    async fn put_bond(&self, bond: &Bond) -> Result<bool, Fault> {
+        self.called()?;
+        self.inner.put_bond(bond).await
+    }
+    async fn bond(&self, person: &PersonId, agent: &AgentId) -> Result<Option<Bond>, Fault> {
+        self.called()?;
+        self.inner.bond(person, agent).await
+    }
+    async fn bonds_of(&self, person: &PersonId) -> Result<Vec<Bonded>, Fault> {
+        self.called()?;
+        self.inner.bonds_of(person).await
+    }
+    async fn active_bonds(
+        &self,
+        since: Timestamp,
+        after: Option<(PersonId, AgentId)>,
+        limit: u32,
+    ) -> Result<Vec<Bonded>, Fault> {
+        self.called()?;
+        self.inner.active_bonds(since, after, limit).await
     }
 }
 
@@ -257,6 +295,10 @@ impl Agents for Shaky<MemoryStore> {
         self.called()?;
         self.dawdled(self.inner.agents_of(owner).await).await
     }
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        self.called()?;
+        self.inner.personas(after, limit).await
+    }
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
         self.called()?;
         self.inner.change_agent(id, change).await
@@ -354,9 +396,21 @@ impl Conversations for Shaky<MemoryStore> {
         self.called()?;
         self.inner.history(id, after, limit).await
     }
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        self.called()?;
+        self.inner.latest(after, limit).await
+    }
     async fn recent(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.called()?;
         self.inner.recent(id, limit).await
+    }
+    async fn count(&self, id: ConversationId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.count(id).await
+    }
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.said_by(person).await
     }
 }
 
@@ -379,6 +433,10 @@ impl Wallets for Shaky<MemoryStore> {
         self.called()?;
         self.inner.open_charges(limit).await
     }
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        self.called()?;
+        self.inner.tell(person, told).await
+    }
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         self.called()?;
         self.inner.balance(person).await
@@ -386,6 +444,10 @@ impl Wallets for Shaky<MemoryStore> {
     async fn ledger(&self, person: &PersonId, after: u64, limit: u32) -> Result<Vec<Entry>, Fault> {
         self.called()?;
         self.inner.ledger(person, after, limit).await
+    }
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        self.called()?;
+        self.inner.spent(person).await
     }
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {
         self.called()?;

@@ -29,6 +29,14 @@ impl Agents for MemoryStore {
         Ok(agents)
     }
 
+    async fn personas(&self, after: Option<&AgentId>, limit: u32) -> Result<Vec<Agent>, Fault> {
+        let contents = self.contents();
+        let public = contents.agents.values().filter(|agent| agent.is_public());
+        let mut found: Vec<_> = public.filter(|agent| after.is_none_or(|id| agent.id > *id)).collect();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found.into_iter().take(limit as usize).cloned().collect())
+    }
+
     async fn change_agent(&self, id: &AgentId, change: &AgentChange) -> Result<Option<Agent>, Fault> {
         let mut contents = self.contents();
         let Some(agent) = contents.agents.get_mut(id) else { return Ok(None) };
@@ -48,6 +56,7 @@ impl Agents for MemoryStore {
     async fn delete_agent(&self, id: &AgentId) -> Result<bool, Fault> {
         let mut contents = self.contents();
         contents.workers.remove(id);
+        contents.bonds.retain(|(_, agent), _| agent != id);
         Ok(contents.agents.remove(id).is_some())
     }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, is_kept};
 use crate::conversation::Message;
-use crate::ids::{ConversationId, Timestamp};
+use crate::ids::{ConversationId, PersonId, Timestamp};
 use crate::ports::{Appended, Committed, Conversations, NewMessage};
 use crate::refusal::Fault;
 
@@ -99,5 +99,23 @@ impl Conversations for MemoryStore {
         let contents = self.contents();
         let messages = contents.conversations.get(&conversation).map_or(&[][..], Vec::as_slice);
         Ok(messages[messages.len().saturating_sub(limit as usize)..].to_vec())
+    }
+
+    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
+        Ok(self.contents().conversations.get(&conversation).map_or(0, |messages| messages.len() as u64))
+    }
+
+    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
+        let contents = self.contents();
+        Ok(contents.sent.iter().filter(|((sender, _), _)| sender == person).map(|(_, sent)| sent).sum())
+    }
+
+    async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
+        let contents = self.contents();
+        let later = |message: &&Message| after.is_none_or(|after| message.conversation > after);
+        let mut latest: Vec<_> =
+            contents.conversations.values().filter_map(|messages| messages.last()).filter(later).collect();
+        latest.sort_unstable_by_key(|message| message.conversation);
+        Ok(latest.into_iter().take(limit as usize).cloned().collect())
     }
 }

@@ -4,10 +4,12 @@
 //! `committed` of a message is called under the lock, so that calls come in the order of `seq`. There is a file for each noun.
 
 mod agents;
+mod bonds;
 mod conversations;
 mod keys;
 mod logins;
 mod people;
+mod profiles;
 mod requests;
 mod revocations;
 mod tasks;
@@ -25,6 +27,7 @@ use crate::actor::{Person, Plan};
 use crate::agents::{Agent, Relation};
 use crate::conversation::Message;
 use crate::ids::{AgentId, ConversationId, MessageId, PersonId, Timestamp};
+use crate::people::{Bond, Profile};
 use crate::ports::{KEYS_KEPT, RequestKey, Upkeep};
 use crate::refusal::Fault;
 use crate::workers::Worker;
@@ -48,6 +51,7 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct Contents {
     people: BTreeMap<PersonId, Person>,
+    profiles: HashMap<PersonId, Profile>,
     plans: HashMap<String, Plan>,
     sent: HashMap<(PersonId, i32), u64>,
     keys: keys::KeyRing,
@@ -56,6 +60,7 @@ struct Contents {
     requests: HashMap<RequestKey, requests::Request>,
     agents: HashMap<AgentId, Agent>,
     relations: HashMap<(AgentId, PersonId), Relation>,
+    bonds: BTreeMap<(PersonId, AgentId), Bond>,
     conversations: HashMap<ConversationId, Vec<Message>>,
     places: HashMap<MessageId, ConversationId>,
     said: HashMap<RequestKey, conversations::Said>,

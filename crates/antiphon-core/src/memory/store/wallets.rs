@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Contents, MemoryStore};
 use crate::ids::{MessageId, PersonId, Timestamp};
-use crate::ports::{Booked, Charge, OnBooked, Wallets};
+use crate::ports::{Booked, Charge, OnBooked, OnTold, Wallets};
 use crate::refusal::Fault;
 use crate::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 
@@ -160,6 +160,13 @@ impl Wallets for MemoryStore {
         Ok(contents.books.open.values().take(limit as usize).map(|open| open.message).collect())
     }
 
+    async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
+        let contents = self.contents();
+        let balance = contents.books.stand(person);
+        told(&balance);
+        Ok(balance)
+    }
+
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
         Ok(self.contents().books.stand(person))
     }
@@ -169,6 +176,14 @@ impl Wallets for MemoryStore {
         let entries = contents.books.ledgers.get(person).map_or(&[][..], Vec::as_slice);
         let after = usize::try_from(after).unwrap_or(usize::MAX).min(entries.len());
         Ok(entries[after..].iter().take(limit as usize).cloned().collect())
+    }
+
+    async fn spent(&self, person: &PersonId) -> Result<u64, Fault> {
+        let contents = self.contents();
+        let entries = contents.books.ledgers.get(person).map_or(&[][..], Vec::as_slice);
+        let about_messages = |entry: &&Entry| matches!(entry.reason, Reason::Chat | Reason::Refund);
+        let cost: i64 = entries.iter().filter(about_messages).map(|entry| -entry.amount).sum();
+        Ok(u64::try_from(cost).unwrap_or(0))
     }
 
     async fn active_days(&self, person: &PersonId, first: Timestamp, days: u32) -> Result<u32, Fault> {

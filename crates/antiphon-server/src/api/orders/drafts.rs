@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{Draft, Who};
+use crate::api::agents::PersonaView;
 use crate::api::span::hundred;
 use crate::api::topics;
 
@@ -110,6 +111,8 @@ pub(super) struct CreateAgent {
     /// `private`, `world` or `public`. Default: `private`.
     #[serde(default = "private")]
     visibility: String,
+    /// How it introduces itself.
+    persona: Option<PersonaView>,
 }
 
 /// What an agent is unless somebody says otherwise.
@@ -136,6 +139,7 @@ impl Draft for CreateAgent {
             tone: self.tone,
             visibility: self.visibility,
             created_at: who.now,
+            persona: self.persona.map(|persona| Box::new(persona.into())),
         };
         Ok(Command::CreateAgent { agent: Box::new(agent) })
     }

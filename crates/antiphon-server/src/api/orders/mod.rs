@@ -1,9 +1,10 @@
 //! What a command looks like as JSON: the one translation into the core's commands.
 //!
-//! [`drafts`], [`tokens`] and [`work`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new
+//! [`drafts`], [`people`], [`tokens`] and [`work`] hold a struct for every command, and [`KNOWN`] lists them by name. What a new
 //! command of the core needs shows where [`is_repeatable`] does not compile.
 
 pub(super) mod drafts;
+mod people;
 mod tokens;
 mod work;
 
@@ -25,11 +26,12 @@ use self::drafts::{
     ChangeAgent, CreateAgent, DeleteAgent, JoinConversation, LeaveConversation, PostMessage, ReadHistory,
     SendNotice, SetPresence, SetTyping, Signal, Speak, UnwatchAgent, WatchAgent,
 };
+use self::people::{Befriend, ReadBonds, ReadPersonas, ReadProfile, SetProfile, ShowTyping};
 use self::tokens::{ClaimReward, Deposit, Grant, OpenWallet, ReadBalance, ReadLedger, Withdraw};
 use self::work::{
     AssignTask, CancelTask, ClaimTask, CompleteTask, ControlAgent, CreateTask, EnlistAgent, FailTask,
-    Heartbeat, RaiseAlert, ReadTask, ReadTasks, ReadWorker, ReadWorkers, ReportProgress, SetAgentStatus,
-    StartTask, Unwatch, Watch,
+    Heartbeat, RaiseAlert, ReadConversation, ReadConversations, ReadTask, ReadTasks, ReadWorker, ReadWorkers,
+    ReportProgress, SetAgentStatus, StartTask, Unwatch, Watch,
 };
 use super::body::{cut, nearest, parse};
 use super::problem::Problem;
@@ -150,7 +152,7 @@ const fn known<T: Draft>(name: &'static str, example: fn() -> Value) -> Known {
 }
 
 /// Every command, in the order of the document.
-pub(super) const KNOWN: [Known; 40] = [
+pub(super) const KNOWN: [Known; 48] = [
     known::<PostMessage>(
         "PostMessage",
         || json!({"as": "user-123", "agent": "luna", "text": "Good morning!"}),
@@ -178,11 +180,20 @@ pub(super) const KNOWN: [Known; 40] = [
         || json!({"topic": "named:orders", "name": "order:shipped", "value": {"order": 4711}}),
     ),
     known::<SetTyping>("SetTyping", || json!({"as": "user-123", "agent": "luna", "active": true})),
+    known::<ShowTyping>("ShowTyping", || json!({"as": "user-123", "active": true})),
     known::<SetPresence>("SetPresence", || json!({"as": "user-123", "status": "away"})),
     known::<JoinConversation>("JoinConversation", || json!({"as": "user-123", "agent": "luna"})),
     known::<LeaveConversation>("LeaveConversation", || json!({"as": "user-123", "agent": "luna"})),
     known::<WatchAgent>("WatchAgent", || json!({"as": "user-123", "agent": "luna"})),
     known::<UnwatchAgent>("UnwatchAgent", || json!({"as": "user-123", "agent": "luna"})),
+    known::<ReadPersonas>("ReadPersonas", || json!({"limit": 50})),
+    known::<Befriend>("Befriend", || json!({"as": "user-123", "agent": "luna"})),
+    known::<ReadBonds>("ReadBonds", || json!({"as": "user-123"})),
+    known::<ReadProfile>("ReadProfile", || json!({"as": "user-123"})),
+    known::<SetProfile>(
+        "SetProfile",
+        || json!({"as": "user-123", "profile": {"name": "Ada", "timeZone": "Asia/Jakarta"}}),
+    ),
     known::<OpenWallet>("OpenWallet", || json!({"as": "user-123"})),
     known::<Deposit>("Deposit", || json!({"person": "user-123", "reference": "invoice-4711", "amount": 100})),
     known::<Withdraw>("Withdraw", || json!({"as": "user-123", "amount": 10, "key": "payout-7"})),
@@ -231,6 +242,11 @@ pub(super) const KNOWN: [Known; 40] = [
         "RaiseAlert",
         || json!({"message": "The disk is almost full.", "severity": "warning"}),
     ),
+    known::<ReadConversation>(
+        "ReadConversation",
+        || json!({"conversation": "5f0c8f0e-6f0f-5b1f-8d2d-0d1b8e0a4c11", "after": 0, "limit": 50}),
+    ),
+    known::<ReadConversations>("ReadConversations", || json!({"limit": 50})),
     known::<Watch>("Watch", || json!({"topic": "dashboard"})),
     known::<Unwatch>("Unwatch", || json!({"topic": "dashboard"})),
 ];
@@ -246,13 +262,21 @@ pub(super) fn is_repeatable(command: &Command) -> bool {
         Command::JoinConversation { .. }
         | Command::LeaveConversation { .. }
         | Command::SetTyping { .. }
+        | Command::ShowTyping { .. }
         | Command::WatchAgent { .. }
         | Command::UnwatchAgent { .. }
         | Command::SetPresence { .. }
         | Command::CreateAgent { .. }
         | Command::ChangeAgent { .. }
         | Command::DeleteAgent { .. }
-        | Command::ReadHistory { .. } => true,
+        | Command::ReadConversation { .. }
+        | Command::ReadConversations { .. }
+        | Command::ReadHistory { .. }
+        | Command::ReadPersonas { .. }
+        | Command::Befriend { .. }
+        | Command::ReadBonds { .. }
+        | Command::ReadProfile { .. }
+        | Command::SetProfile { .. } => true,
         Command::Withdraw { once, .. } | Command::Grant { once, .. } => once.is_some(),
         Command::OpenWallet { .. }
         | Command::Deposit { .. }

@@ -341,6 +341,45 @@ impl Draft for ReadWorkers {
     }
 }
 
+/// Read a conversation by its id, oldest first.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadConversation {
+    /// Its id, a UUID.
+    conversation: String,
+    /// Only messages with a greater position. Default: 0.
+    #[serde(default)]
+    after: u64,
+    /// At most this many, 1 to 1,000. Default: 100.
+    #[serde(default = "hundred")]
+    limit: u32,
+}
+
+impl Draft for ReadConversation {
+    fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
+        let conversation = conversation_id(&self.conversation)?;
+        Ok(Command::ReadConversation { conversation, after: self.after, limit: self.limit })
+    }
+}
+
+/// Read which conversations there are, each by its last message, in the order of ids.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadConversations {
+    /// Only those whose id comes after this.
+    after: Option<String>,
+    /// At most this many, 1 to 1,000. Default: 100.
+    #[serde(default = "hundred")]
+    limit: u32,
+}
+
+impl Draft for ReadConversations {
+    fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
+        let after = self.after.as_deref().map(conversation_id).transpose()?;
+        Ok(Command::ReadConversations { after, limit: self.limit })
+    }
+}
+
 /// Tell whoever looks after this server something.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -373,7 +412,7 @@ pub(super) struct Watch {
 
 impl Draft for Watch {
     fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
-        Ok(Command::Watch { topic: topics::read(&self.topic)? })
+        Ok(Command::Watch { topic: topics::read(&self.topic)?, name: self.topic.into() })
     }
 }
 
@@ -387,7 +426,7 @@ pub(super) struct Unwatch {
 
 impl Draft for Unwatch {
     fn command(self, _: &Who<'_>) -> Result<Command, Refusal> {
-        Ok(Command::Unwatch { topic: topics::read(&self.topic)? })
+        Ok(Command::Unwatch { topic: topics::read(&self.topic)?, name: self.topic.into() })
     }
 }
 

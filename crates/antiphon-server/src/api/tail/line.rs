@@ -74,6 +74,9 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
             let facts = json!({"agent": agent, "person": person, "who": side(*who), "active": active});
             ("TypingChanged", Some(*at), facts)
         }
+        Event::PersonTyping { person, active, at } => {
+            ("PersonTyping", Some(*at), json!({"person": person, "active": active}))
+        }
         Event::ReplyStarted(reply) => ("ReplyStarted", Some(reply.at), answer(reply)),
         Event::ReplyChunk(chunk) => {
             let facts = json!({
@@ -105,6 +108,10 @@ fn told(event: &Event) -> (&'static str, Option<Timestamp>, Facts<'_>) {
                 "balance": entry.balance, "reason": entry.reason,
             });
             ("BalanceChanged", Some(entry.at), facts)
+        }
+        Event::BalanceTold { person, balance, at } => {
+            let facts = json!({"person": person, "position": balance.position, "balance": balance.tokens});
+            ("BalanceTold", Some(*at), facts)
         }
 
         Event::TaskCreated(task) => ("TaskCreated", Some(task.created_at), work(task)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use antiphon_core::actor::{Actor, ApiKey, Plan, Principal, SecretHash};
+use antiphon_core::actor::{Actor, ApiKey, Person, Plan, Principal, Proof, SecretHash};
 use antiphon_core::app::App;
 use antiphon_core::dialect::Credential;
 use antiphon_core::event::{Envelope, Event};
@@ -22,12 +22,13 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::keys::{self, Order};
+use super::own::Own;
 use super::passwords::Passwords;
 use super::rate::Rates;
 use super::revocation::{self, Known, Standing};
 use super::secret;
 use super::sessions::{Opened, Refreshed, Sessions};
-use super::settings::Settings;
+use super::settings::{Settings, UnprovenWallets};
 use super::token::{Fetch, Issuers};
 use super::wallet::{Challenge, Wallets};
 use super::{Denied, bad_credential};
@@ -58,6 +59,7 @@ struct Door {
     app: Arc<App>,
     known: Arc<Known>,
     issuers: Issuers,
+    own: Option<Own>,
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
@@ -69,6 +71,8 @@ struct Door {
     plans: moka::sync::Cache<String, Arc<Plan>>,
     guest: Arc<Actor>,
     backend: Arc<Plan>,
+    /// Whether the name of a wallet says who somebody is.
+    names_suffice: bool,
     rates: Rates<PersonId>,
 }
 
@@ -83,22 +87,27 @@ struct Admitted {
 impl Doorkeeper {
     /// A doorkeeper who knows all revocations of `app`'s store. Reads the key files of `settings`, which were checked. `fetch`
     /// gets the key sets of issuers that publish one.
-    pub async fn open(
+    ///
+    /// With `own`, this server's own tokens are believed, too.
+    pub(crate) async fn open(
         app: Arc<App>,
         settings: &Settings,
         fetch: Option<Arc<dyn Fetch>>,
+        own: Option<Own>,
     ) -> anyhow::Result<Self> {
-        Self::with_passwords(app, settings, fetch, Passwords::default()).await
+        Self::with_passwords(app, settings, fetch, own, Passwords::default()).await
     }
 
     pub(super) async fn with_passwords(
         app: Arc<App>,
         settings: &Settings,
         fetch: Option<Arc<dyn Fetch>>,
+        own: Option<Own>,
         passwords: Passwords,
     ) -> anyhow::Result<Self> {
         let store = app.ports().store.clone();
-        let issuers = Issuers::open(settings, fetch)?;
+        let believed = own.as_ref().map_or_else(Vec::new, |own| own.issuers(&settings.issuers));
+        let issuers = Issuers::open(settings.issuers.iter().chain(&believed), fetch)?;
         for plan in issuers.plans().chain([settings.wallet_plan.as_str()]) {
             anyhow::ensure!(
                 store.plan(plan).await?.is_some(),
@@ -117,6 +126,7 @@ impl Doorkeeper {
         Ok(Self(Arc::new(Door {
             known,
             issuers,
+            own,
             sessions: Sessions::new(store.clone(), passwords, settings),
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
@@ -125,6 +135,7 @@ impl Doorkeeper {
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
             backend: Arc::new(plan("backend", None)),
+            names_suffice: settings.unproven_wallets != UnprovenWallets::Refuse,
             rates: Rates::default(),
             app,
         })))
@@ -161,13 +172,48 @@ impl Doorkeeper {
         dialect: &str,
         now: Timestamp,
     ) -> Result<Arc<Actor>, Refusal> {
-        let Credential::Bearer(credential) = credential else { return Ok(self.0.guest.clone()) };
+        let credential = match credential {
+            Credential::Bearer(credential) => credential,
+            Credential::Wallet(address) => {
+                let named = self.0.by_named_wallet(address).await;
+                return named.map_err(|denied| denied.told("looking a wallet up"));
+            }
+            Credential::None => return Ok(self.0.guest.clone()),
+        };
         let admitted = self.0.admitted(credential, now).await;
         let admitted = admitted.map_err(|denied| denied.told("looking a credential up"))?;
         if admitted.dialects.as_ref().is_some_and(|opens| opens.iter().all(|name| name != dialect)) {
             return Err(bad_credential(format!("This credential does not open {dialect}.")));
         }
         Ok(admitted.actor.clone())
+    }
+
+    /// Says who a connection is that is there already and brings `credential` now: a guest becomes who it says, counted as a
+    /// connection, and a person proves again that it is them.
+    ///
+    /// A person who names a wallet of their own stays who they are, however little its name alone is worth; somebody else's is
+    /// refused as forbidden. A credential that says nothing is refused as well.
+    pub async fn identify(
+        &self,
+        before: &Arc<Actor>,
+        credential: &Credential,
+        dialect: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Actor>, Refusal> {
+        match (&before.principal, credential) {
+            (_, Credential::None) => {
+                Err(Refusal::new(Code::Unauthenticated, "This says nothing about who you are."))
+            }
+            (Principal::Person(person), Credential::Wallet(address)) => {
+                let told = |fault: Fault| Denied::from(fault).told("looking a wallet up");
+                match self.0.store().person_by_wallet(address).await.map_err(told)? {
+                    Some(linked) if linked == *person => Ok(before.clone()),
+                    _ => Err(Refusal::new(Code::Forbidden, "This wallet is somebody else's.")),
+                }
+            }
+            (Principal::Guest, _) => self.admit(credential, dialect, now).await,
+            _ => self.authenticate(credential, dialect, now).await,
+        }
     }
 
     /// Says which backend or operator a bearer token of the HTTP API belongs to. A person's is forbidden there.
@@ -223,6 +269,37 @@ impl Doorkeeper {
         opened.map_err(|denied| denied.told("logging in"))
     }
 
+    /// Who signs this server's own tokens, if anybody does.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.0.own.as_ref()
+    }
+
+    /// Who has this name and password. Five tries per name and minute, those to open a session among them.
+    pub(crate) async fn prove(&self, name: &str, password: SecretString) -> Result<PersonId, Refusal> {
+        let proven = self.0.sessions.prove(name, password).await;
+        proven.map_err(|denied| denied.told("comparing a password"))
+    }
+
+    /// Adds a person with a password of 8 to 1,024 bytes; whether there was nobody of that name before.
+    pub(crate) async fn register(&self, person: &Person, password: SecretString) -> Result<bool, Refusal> {
+        let registered = self.0.sessions.register(person, password).await;
+        registered.map_err(|denied| denied.told("adding a person"))
+    }
+
+    /// Ends what `actor` came with, if it is a session or a token with an id, until `until`, when it has expired anyway. An API
+    /// key does not end like that: whether there was something to end.
+    pub(crate) async fn end(&self, actor: &Actor, now: Timestamp, until: Timestamp) -> Result<bool, Refusal> {
+        let what = match &actor.proof {
+            Proof::Token { issuer, id: Some(id) } => {
+                Revoked::Token { issuer: issuer.to_string(), id: id.to_string() }
+            }
+            Proof::Session(name) => Revoked::Session(*name),
+            Proof::Token { id: None, .. } | Proof::Key(_) | Proof::None => return Ok(false),
+        };
+        self.0.enter(what, now, until).await.map_err(|denied| denied.told("logging out"))?;
+        Ok(true)
+    }
+
     /// The next session for a refresh token, once. A token that comes again ends the whole login.
     pub async fn refresh(&self, token: &SecretString, now: Timestamp) -> Result<Opened, Refusal> {
         self.0.refresh(token, now).await.map_err(|denied| denied.told("renewing a session"))
@@ -272,6 +349,18 @@ impl Doorkeeper {
             self.0.sessions.open(person, now).await
         };
         opened.await.map_err(|denied: Denied| denied.told("signing a wallet in"))
+    }
+
+    /// The person whose wallet has this address, which nobody has proved: for where that is not asked for. The first login of a
+    /// new wallet adds them, if that is allowed.
+    pub async fn welcome_wallet(&self, address: &str, now: Timestamp) -> Result<PersonId, Refusal> {
+        let person = self.0.wallets.welcome(address, now).await;
+        person.map_err(|denied| denied.told("welcoming a wallet"))
+    }
+
+    /// Whether the wallet of this address signed `message` (EIP-191). It opens nothing.
+    pub fn signed_by_wallet(&self, address: &str, message: &str, signature: &str) -> bool {
+        self.0.wallets.signed(address, message, signature)
     }
 
     /// Learns what other processes revoke and keeps the issuers' keys fresh, until `shutdown` says `true` or its sender is gone.
@@ -362,6 +451,10 @@ impl Door {
                 lasts(TOLD)
             }
         };
+        self.enter(what, now, until).await
+    }
+
+    async fn enter(&self, what: Revoked, now: Timestamp, until: Timestamp) -> Result<(), Denied> {
         // What was issued in this very millisecond is meant too.
         let at = Timestamp(now.0.saturating_add(1));
         self.app.revoke(Revocation { what, at, until }).await?;

@@ -30,6 +30,19 @@ impl Door {
         Ok(admitted)
     }
 
+    /// Whoever the wallet of this address is linked to, where its name alone is believed.
+    pub(super) async fn by_named_wallet(&self, address: &str) -> Result<Arc<Actor>, Denied> {
+        if !self.names_suffice {
+            return Err(
+                bad_credential("A wallet is proved with its signature; please sign in with it.").into()
+            );
+        }
+        let unknown = || bad_credential("This wallet is not known.");
+        let person = self.store().person_by_wallet(address).await?.ok_or_else(unknown)?;
+        let person = self.store().person(&person).await?.ok_or_else(unknown)?;
+        Ok(Arc::new(self.actor_of(person, None).await?))
+    }
+
     async fn by_key(&self, hash: SecretHash) -> Result<Admitted, Denied> {
         let unknown = || bad_credential("This API key is not known.");
         let key = self.store().key(&hash).await?.ok_or_else(unknown)?;

@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::bad_credential;
-use super::settings::{Algorithm, Issuer, People, Settings};
+use super::settings::{Algorithm, Issuer, People};
 use keyring::Keyring;
 
 pub use keyring::Fetch;
@@ -73,11 +73,21 @@ pub(crate) struct Verified {
 }
 
 impl Issuers {
-    /// The issuers of `settings`, which were checked. Reads their key files; their key sets are fetched by [`run`](Self::run),
-    /// with `fetch`, which an issuer with a key set needs.
-    pub(crate) fn open(settings: &Settings, fetch: Option<Arc<dyn Fetch>>) -> anyhow::Result<Self> {
-        let mut issuers = Vec::new();
-        for settings in &settings.issuers {
+    /// These issuers, which were checked. Reads their key files; their key sets are fetched by [`run`](Self::run), with
+    /// `fetch`, which an issuer with a key set needs.
+    pub(crate) fn open<'a>(
+        settings: impl Iterator<Item = &'a Issuer>,
+        fetch: Option<Arc<dyn Fetch>>,
+    ) -> anyhow::Result<Self> {
+        let mut issuers: Vec<Trusted> = Vec::new();
+        for settings in settings {
+            anyhow::ensure!(
+                issuers
+                    .iter()
+                    .all(|other| *other.name != *settings.name && other.settings.issuer != settings.issuer),
+                "[[auth.issuer]] {:?}: this server signs tokens of its own under that name",
+                settings.name
+            );
             anyhow::ensure!(
                 settings.jwks.is_none() || fetch.is_some(),
                 "[[auth.issuer]] {:?}: this server cannot fetch key sets",

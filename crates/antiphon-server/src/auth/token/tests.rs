@@ -118,7 +118,7 @@ fn publishing(iss: &str) -> Issuer {
 fn open(issuers: Vec<Issuer>, web: &Arc<Web>) -> (Arc<Issuers>, watch::Sender<bool>) {
     let settings = Settings { issuers, ..Settings::default() };
     settings.check(false).unwrap();
-    let issuers = Arc::new(Issuers::open(&settings, Some(web.clone())).unwrap());
+    let issuers = Arc::new(Issuers::open(settings.issuers.iter(), Some(web.clone())).unwrap());
     let (stop, stopped) = watch::channel(false);
     let running = issuers.clone();
     tokio::spawn(async move { running.run(stopped).await });
@@ -417,7 +417,7 @@ async fn key_files_hold_public_keys_of_the_configured_kinds() {
         (Algorithm::Es256, directory.path().join("missing.pem"), "cannot read"),
     ] {
         let settings = Settings { issuers: vec![issuer(&[algorithms], vec![file])], ..Settings::default() };
-        let error = format!("{:#}", Issuers::open(&settings, None).err().unwrap());
+        let error = format!("{:#}", Issuers::open(settings.issuers.iter(), None).err().unwrap());
         assert!(error.contains(named), "{error}");
     }
 }

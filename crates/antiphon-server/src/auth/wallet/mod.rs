@@ -18,6 +18,7 @@ use antiphon_core::actor::Person;
 use antiphon_core::ids::{PersonId, Timestamp};
 use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Fault, Refusal};
+use uuid::Uuid;
 
 use super::secret;
 use super::settings::{People, Settings};
@@ -44,6 +45,8 @@ pub(crate) struct Wallets {
     chains: Vec<u64>,
     people: People,
     plan: String,
+    /// Held while a wallet gets its person, so that of many first logins at once one adds them.
+    arriving: tokio::sync::Mutex<()>,
 }
 
 impl Wallets {
@@ -54,6 +57,7 @@ impl Wallets {
             chains: settings.chains.clone(),
             people: settings.wallets,
             plan: settings.wallet_plan.clone(),
+            arriving: tokio::sync::Mutex::default(),
         }
     }
 
@@ -112,6 +116,18 @@ impl Wallets {
         self.owner(signer, now).await
     }
 
+    /// The person whose wallet has this address, which nobody need have proved; as after a proof, the first login of a new one
+    /// adds them, if that is allowed.
+    pub(crate) async fn welcome(&self, address: &str, now: Timestamp) -> Result<PersonId, Denied> {
+        self.owner(Address::parse(address).ok_or_else(not_an_address)?, now).await
+    }
+
+    /// Whether the wallet of this address signed `message`, whatever that says: proof of a wallet where none is asked for, and
+    /// of nothing else, because it may be shown again.
+    pub(crate) fn signed(&self, address: &str, message: &str, signature: &str) -> bool {
+        recover::signer(message, signature).is_some_and(|signer| Address::parse(address) == Some(signer))
+    }
+
     /// The person whose wallet it is; the first login of a new one adds them, if that is allowed.
     async fn owner(&self, address: Address, now: Timestamp) -> Result<PersonId, Denied> {
         let address = address.to_string();
@@ -121,8 +137,11 @@ impl Wallets {
         if self.people == People::Known {
             return Err(bad_credential("Nobody here has this wallet.").into());
         }
-        let id = PersonId::parse(&format!("wallet:{address}"))?;
-        // Somebody may have added them just now, with a plan of their own: that one stays.
+        let _arriving = self.arriving.lock().await;
+        if let Some(person) = self.store.person_by_wallet(&address).await? {
+            return Ok(person);
+        }
+        let id = PersonId::parse(&Uuid::new_v4().to_string())?;
         let (plan, roles) = (self.plan.clone(), Vec::new());
         self.store.add_person(&Person { id: id.clone(), plan, roles, created_at: now }).await?;
         self.store.link_wallet(&address, &id).await?;

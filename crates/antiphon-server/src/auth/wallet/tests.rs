@@ -1,9 +1,12 @@
 //! Wallets that sign in, and messages that come a second time.
 
+use std::collections::HashSet;
+
 use antiphon_core::actor::Plan;
 use antiphon_core::memory::MemoryStore;
 use antiphon_core::ports::{Logins as _, People as _};
 use antiphon_core::refusal::Code;
+use futures_util::future::join_all;
 use k256::ecdsa::SigningKey;
 use sha3::{Digest as _, Keccak256};
 
@@ -49,7 +52,7 @@ async fn t4_a_wallet_signature_proves_the_wallet_once_and_not_twice() {
     let message = message(&wallets, &ADDRESS.to_lowercase()).await;
     let signature = sign(0x46, &message);
     let person = wallets.prove(&message, &signature, Some(ADDRESS), NOW).await.unwrap();
-    assert_eq!(person.as_str(), format!("wallet:{}", ADDRESS.to_lowercase()));
+    assert_eq!(store.person_by_wallet(ADDRESS).await.unwrap().as_ref(), Some(&person));
     assert_eq!(store.person(&person).await.unwrap().unwrap().plan, "free");
     let again = wallets.prove(&message, &signature, Some(ADDRESS), NOW).await.unwrap_err();
     assert_eq!(code(&again), Code::BadCredential);
@@ -116,15 +119,27 @@ async fn a_linked_wallet_is_its_person_and_an_unknown_one_nobody_when_only_known
 }
 
 #[tokio::test]
-async fn a_first_login_leaves_a_person_as_they_are_who_was_added_before() {
+async fn of_many_first_logins_of_a_wallet_one_adds_its_person() {
     let (wallets, store) = wallets(People::Create).await;
-    let id = PersonId::parse(&format!("wallet:{}", ADDRESS.to_lowercase())).unwrap();
-    let person =
-        Person { id: id.clone(), plan: "pro".into(), roles: vec!["admin".into()], created_at: Timestamp(7) };
-    store.put_person(&person).await.unwrap();
-    let message = message(&wallets, ADDRESS).await;
-    assert_eq!(wallets.prove(&message, &sign(0x46, &message), None, NOW).await.unwrap(), id);
-    assert_eq!(store.person(&id).await.unwrap(), Some(person));
+    let logins = join_all((0..20).map(|_| wallets.welcome(ADDRESS, NOW))).await;
+    let people: HashSet<_> = logins.into_iter().map(|person| person.unwrap()).collect();
+    assert_eq!(people.len(), 1);
+    assert_eq!(store.people(None, 10).await.unwrap().len(), 1);
+    assert_eq!(code(&wallets.welcome("0x12", NOW).await.unwrap_err()), Code::Invalid);
+}
+
+#[tokio::test]
+async fn a_text_is_signed_by_the_wallet_that_signed_it_and_by_no_other() {
+    let (wallets, _) = wallets(People::Create).await;
+    let signature = sign(0x46, "Good morning");
+    assert!(wallets.signed(ADDRESS, "Good morning", &signature));
+    assert!(wallets.signed(&ADDRESS.to_lowercase(), "Good morning", &signature));
+    assert!(!wallets.signed(ADDRESS, "Good evening", &signature));
+    assert!(!wallets.signed(ADDRESS, "Good morning", &sign(0x47, "Good morning")));
+    for wrong in ["", "0x", "0x12", "not hexadecimal", &"f".repeat(130)] {
+        assert!(!wallets.signed(ADDRESS, "Good morning", wrong), "{wrong}");
+        assert!(!wallets.signed(wrong, "Good morning", &signature), "{wrong}");
+    }
 }
 
 #[tokio::test]

@@ -202,6 +202,7 @@ async fn put_agent(store: &SqliteStore, name: &str) {
         purpose: String::new(),
         tone: String::new(),
         visibility: "private".into(),
+        persona: None,
         created_at: Timestamp(1),
     };
     store.put_agent(&agent).await.unwrap();

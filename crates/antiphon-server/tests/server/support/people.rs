@@ -109,6 +109,7 @@ pub(crate) fn agent_of(name: &str, owner: &str) -> Agent {
         purpose: String::new(),
         tone: String::new(),
         visibility: "private".into(),
+        persona: None,
         created_at: Timestamp(0),
     }
 }

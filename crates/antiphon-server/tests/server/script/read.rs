@@ -1,21 +1,24 @@
 //! What a script says: text in, steps out. `scripts/README.md` describes the format.
 
+use antiphon_core::actor::Claim;
 use antiphon_core::agents::AgentChange;
+use antiphon_core::command::Command;
+use antiphon_core::ids::{AgentId, PersonId};
 use antiphon_core::notices::Notice;
 use serde_json::Value;
 
 /// A script, taken apart.
-pub(super) struct Script {
-    pub(super) name: String,
+pub(crate) struct Script {
+    pub(crate) name: String,
     /// Beginnings of event names that clients of this script pass over.
-    pub(super) ignored: Vec<String>,
+    pub(crate) ignored: Vec<String>,
     /// What must be there before anybody comes.
-    pub(super) given: Vec<(usize, Given)>,
-    pub(super) steps: Vec<(usize, Step)>,
+    pub(crate) given: Vec<(usize, Given)>,
+    pub(crate) steps: Vec<(usize, Step)>,
 }
 
 /// What is there before anybody comes.
-pub(super) enum Given {
+pub(crate) enum Given {
     Plan {
         name: String,
         connections: Option<u32>,
@@ -28,6 +31,12 @@ pub(super) enum Given {
     },
     Agent {
         name: String,
+        owner: String,
+        public: bool,
+    },
+    /// A wallet's address, and whose it is.
+    Wallet {
+        address: String,
         owner: String,
     },
     /// Agents say so many words at a time, with a pause in milliseconds after each piece.
@@ -42,26 +51,76 @@ pub(super) enum Given {
 }
 
 /// One thing that happens, or must have happened.
-pub(super) enum Step {
-    Connects { who: String, auth: String },
-    Comes { who: String, auth: String },
-    Refused { auth: String, error: Value },
-    Says { who: String, event: String, args: String },
-    Asks { who: String, event: String, args: String, answer: Value },
-    Hears { who: String, event: String, payload: Value },
-    HearsNothing { who: String },
-    Goes { who: String },
-    Changes { agent: String, change: AgentChange },
-    Deletes { agent: String },
-    Creates { agent: String, owner: String },
-    Speaks { agent: String, person: String, text: String },
-    Notifies { person: String, notice: Notice },
-    History { agent: String, person: String, lines: Vec<String> },
-    Sent { person: String, messages: u64 },
+pub(crate) enum Step {
+    Connects {
+        who: String,
+        auth: String,
+    },
+    Comes {
+        who: String,
+        auth: String,
+    },
+    Refused {
+        auth: String,
+        error: Value,
+    },
+    Says {
+        who: String,
+        event: String,
+        args: String,
+    },
+    Asks {
+        who: String,
+        event: String,
+        args: String,
+        answer: Value,
+    },
+    Hears {
+        who: String,
+        event: String,
+        payload: Value,
+    },
+    HearsNothing {
+        who: String,
+    },
+    Goes {
+        who: String,
+    },
+    Changes {
+        agent: String,
+        change: AgentChange,
+    },
+    Deletes {
+        agent: String,
+    },
+    Creates {
+        agent: String,
+        owner: String,
+    },
+    Speaks {
+        agent: String,
+        person: String,
+        text: String,
+    },
+    Notifies {
+        person: String,
+        notice: Notice,
+    },
+    /// The operator gives an order that is done at once.
+    Orders(Command),
+    History {
+        agent: String,
+        person: String,
+        lines: Vec<String>,
+    },
+    Sent {
+        person: String,
+        messages: u64,
+    },
 }
 
 /// Takes a script apart. The error names the line.
-pub(super) fn parse(name: &str, text: &str) -> Result<Script, String> {
+pub(crate) fn parse(name: &str, text: &str) -> Result<Script, String> {
     let mut script = Script { name: name.into(), ignored: vec![], given: vec![], steps: vec![] };
     for (number, line) in lines(text) {
         read(&mut script, number, &line).map_err(|why| format!("{name}:{number}: {why}: {line}"))?;
@@ -120,6 +179,30 @@ fn read(script: &mut Script, number: usize, line: &str) -> Result<(), String> {
             let (person, notice) = word(rest);
             Step::Notifies { person: person.into(), notice: typed(notice)? }
         }
+        ("server", "deposits") => {
+            let (person, rest) = word(rest);
+            let (reference, amount) = word(rest);
+            let (person, amount) = (claim(person)?, typed(amount)?);
+            Step::Orders(Command::Deposit { person, reference: reference.into(), amount })
+        }
+        ("server", "withdraws") => {
+            let (person, amount) = word(rest);
+            Step::Orders(Command::Withdraw { person: claim(person)?, amount: typed(amount)?, once: None })
+        }
+        ("server", "rewards") => Step::Orders(Command::ClaimReward { person: claim(rest)? }),
+        ("server", "opens") => Step::Orders(Command::OpenWallet { person: claim(rest)? }),
+        ("server", "posts") => {
+            let (agent, rest) = word(rest);
+            let (person, rest) = word(rest);
+            let (price, text) = word(rest);
+            Step::Orders(Command::PostMessage {
+                agent: AgentId::parse(agent).map_err(|refusal| refusal.to_string())?,
+                person: claim(person)?,
+                text: typed(text)?,
+                once: None,
+                price: Some(typed(price)?),
+            })
+        }
         ("history", agent) => {
             let (person, lines) = word(rest);
             Step::History { agent: agent.into(), person: person.into(), lines: typed(lines)? }
@@ -157,13 +240,26 @@ fn given(what: &str, rest: &str) -> Result<Given, String> {
         ("person", [name, "plan", plan, "key", key]) => {
             Given::Person { name: (*name).into(), plan: (*plan).into(), key: (*key).into() }
         }
-        ("agent", [name, "of", owner]) => Given::Agent { name: (*name).into(), owner: (*owner).into() },
+        ("agent", [name, "of", owner]) => {
+            Given::Agent { name: (*name).into(), owner: (*owner).into(), public: false }
+        }
+        ("persona", [name, "of", owner]) => {
+            Given::Agent { name: (*name).into(), owner: (*owner).into(), public: true }
+        }
+        ("wallet", [address, "of", owner]) => {
+            Given::Wallet { address: (*address).into(), owner: (*owner).into() }
+        }
         ("agents", ["that", "say", words, "words", "every", pause, "ms"]) => {
             Given::Pace { words: typed(words)?, pause: typed(pause)? }
         }
         ("agents", ["that", "fail", "after", pieces, "pieces"]) => Given::Failing { pieces: typed(pieces)? },
         _ => return Err("this is not given".into()),
     })
+}
+
+/// For whom the operator gives an order.
+fn claim(name: &str) -> Result<Claim, String> {
+    PersonId::parse(name).map(Claim::of).map_err(|refusal| refusal.to_string())
 }
 
 /// A number, or `-` for none.

@@ -52,6 +52,7 @@ impl Captures {
         let fits = match kind {
             "id" => heard.as_str().is_some_and(|text| Uuid::parse_str(text).is_ok()),
             "time" => heard.as_i64().is_some_and(is_recent),
+            "moment" => heard.as_str().and_then(moment).is_some_and(is_recent),
             "number" => heard.is_number(),
             "text" => heard.as_str().is_some_and(|text| !text.is_empty()),
             _ => return Err(format!("there is no placeholder <{placeholder}>")),
@@ -73,6 +74,13 @@ impl Captures {
             }
         }
     }
+}
+
+/// What JavaScript's `toISOString` writes, in milliseconds since the Unix epoch.
+fn moment(text: &str) -> Option<i64> {
+    let is_written_so = text.len() == "2026-01-01T00:00:00.000Z".len() && text.ends_with('Z');
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    is_written_so.then(|| moment.as_millisecond())
 }
 
 /// Milliseconds since the Unix epoch, within ten minutes.
@@ -98,6 +106,10 @@ mod tests {
         assert_eq!(differs(json!([1]), json!([1, 2])), ": expected [1], heard [1,2]");
         assert_eq!(differs(json!({"a": ["<id>"]}), json!({"a": ["x"]})), "/a/0: this is no <id>: \"x\"");
         assert_eq!(differs(json!("<time>"), json!(5)), ": this is no <time>: 5");
+        assert_eq!(differs(json!("<moment>"), json!("now")), ": this is no <moment>: \"now\"");
+        assert!(
+            differs(json!("<moment>"), json!("2023-10-27T10:00:00.000Z")).contains("this is no <moment>")
+        );
         assert!(differs(json!("<thing>"), json!(5)).contains("there is no placeholder <thing>"));
     }
 

@@ -5,28 +5,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use antiphon_core::agents::Agent;
 use antiphon_core::command::Command;
 use antiphon_core::ids::ConversationId;
 use antiphon_core::memory::MemoryStore;
-use antiphon_core::ports::{Answer, Model, Prompt};
+use antiphon_core::ports::{Agents as _, Answer, Logins as _, Model, Prompt};
 use antiphon_core::refusal::Fault;
 use antiphon_server::config::Config;
 use antiphon_server::wiring::Extras;
-use serde_json::json;
 
+use super::Manner;
 use super::expect::Captures;
-use super::script::{Given, Script, Step};
+use super::read::{Given, Script, Step};
 use crate::support::client::{Client, Event};
 use crate::support::engine::Transport;
 use crate::support::people::{self, add_agent, add_person, add_plan, agent, person};
 use crate::support::server::{Server, operator};
 
 /// Plays `script` with clients that come over `transport`. `line` is where it is, for whoever has to say why it stopped.
-pub(super) async fn play(script: &Script, transport: Transport, line: &AtomicUsize) -> Result<(), String> {
-    let (config, extras) = prepare(script, line).await;
+pub(super) async fn play(
+    manner: &Manner,
+    script: &Script,
+    transport: Transport,
+    line: &AtomicUsize,
+) -> Result<(), String> {
+    let (config, extras) = prepare(manner, script, line).await;
     let server = Server::start(config, extras).await;
     let mut stage = Stage {
         server: &server,
+        manner,
         transport,
         ignored: &script.ignored,
         clients: HashMap::new(),
@@ -44,9 +51,9 @@ pub(super) async fn play(script: &Script, transport: Transport, line: &AtomicUsi
     result
 }
 
-async fn prepare(script: &Script, line: &AtomicUsize) -> (Config, Extras) {
+async fn prepare(manner: &Manner, script: &Script, line: &AtomicUsize) -> (Config, Extras) {
     let store = Arc::new(MemoryStore::new());
-    let (mut config, mut extras) = (people::config(), Extras::default());
+    let (mut config, mut extras) = ((manner.config)(), Extras::default());
     for (number, given) in &script.given {
         line.store(*number, Ordering::Relaxed);
         match given {
@@ -54,7 +61,14 @@ async fn prepare(script: &Script, line: &AtomicUsize) -> (Config, Extras) {
                 add_plan(&*store, name, *connections, *messages).await
             }
             Given::Person { name, plan, key } => add_person(&*store, name, plan, key).await,
-            Given::Agent { name, owner } => add_agent(&*store, name, owner).await,
+            Given::Agent { name, owner, public: false } => add_agent(&*store, name, owner).await,
+            Given::Agent { name, owner, public: true } => {
+                let agent = Agent { visibility: "public".into(), ..people::agent_of(name, owner) };
+                store.put_agent(&agent).await.expect("an agent is stored");
+            }
+            Given::Wallet { address, owner } => {
+                store.link_wallet(address, &person(owner)).await.expect("a wallet is linked");
+            }
             Given::Pace { words, pause } => {
                 config.model.chunk_words = *words;
                 config.model.chunk_delay = Duration::from_millis(*pause);
@@ -81,6 +95,7 @@ impl Model for Failing {
 
 struct Stage<'a> {
     server: &'a Server,
+    manner: &'a Manner,
     transport: Transport,
     ignored: &'a [String],
     clients: HashMap<String, Client>,
@@ -93,8 +108,9 @@ impl Stage<'_> {
             Step::Connects { who, auth } => self.connect(who, auth).await,
             Step::Comes { who, auth } => {
                 self.connect(who, auth).await?;
-                let welcome = json!({"connected": true, "timestamp": "<time>"});
-                self.hears(who, "system:connection", &welcome).await
+                let Some((event, payload)) = self.manner.welcome else { return Ok(()) };
+                let payload = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+                self.hears(who, event, &payload).await
             }
             Step::Refused { auth, error } => {
                 match Client::try_connect(&self.server.door(), self.transport, auth).await {
@@ -144,6 +160,10 @@ impl Stage<'_> {
                 self.server.order(Command::SendNotice { person: person(name), notice }).await;
                 Ok(())
             }
+            Step::Orders(command) => {
+                let done = self.server.app().handle(&operator(), command.clone()).await;
+                done.map(drop).map_err(|refusal| refusal.to_string())
+            }
             Step::History { agent, person, lines } => self.history(agent, person, lines).await,
             Step::Sent { person: name, messages } => {
                 let app = self.server.app();
@@ -185,9 +205,9 @@ impl Stage<'_> {
     /// Whatever was on its way to this client when the step began comes before the answer to a question that is asked now:
     /// events and answers leave the server in one order. The question itself changes nothing.
     async fn hears_nothing(&mut self, who: &str) -> Result<(), String> {
-        let ignored = self.ignored;
+        let (ignored, (event, args)) = (self.ignored, self.manner.question);
         let client = self.client(who)?;
-        let id = client.ask("agent:unsubscribe", r#"{"agentId":"nobody"}"#).await;
+        let id = client.ask(event, args).await;
         client.ack(id).await;
         let heard: Vec<_> = client.events().into_iter().filter(|event| !is_ignored(ignored, event)).collect();
         if heard.is_empty() { Ok(()) } else { Err(format!("{who} heard {heard:?}")) }

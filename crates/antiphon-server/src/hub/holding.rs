@@ -1,0 +1,171 @@
+//! What waits for a socket that must not hear it yet: while it is told of the past, the present waits in order.
+//!
+//! Only a connection that carries such a socket pays for it; to all others it is one branch per event.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use antiphon_core::event::{Delivery, Envelope};
+
+use super::{Full, Queued};
+use crate::cores::Core;
+use crate::session::Socket;
+
+/// What an event that waits counts for besides its frames, in bytes.
+const PLACE: usize = 64;
+
+/// Events that wait for one socket, in the order in which it would have heard them.
+#[derive(Default)]
+pub(crate) struct Held {
+    waiting: Vec<Arc<Envelope>>,
+    bytes: usize,
+    /// There was no room for something that must not be lost.
+    is_short: bool,
+}
+
+impl Held {
+    /// Keeps `envelope`, one of whose frames has so many `bytes`; it comes once for each of its frames, one after the other. What
+    /// is volatile is dropped when there is no room, and anything else is an error then.
+    fn keep(&mut self, envelope: &Arc<Envelope>, bytes: usize, limit: usize) -> Result<Queued, Full> {
+        let is_here = self.waiting.last().is_some_and(|last| Arc::ptr_eq(last, envelope));
+        let more = if is_here { bytes } else { bytes + PLACE };
+        if self.bytes + more > limit && (is_here || !self.waiting.is_empty()) {
+            return match envelope.event.delivery() {
+                Delivery::Volatile => Ok(Queued::Dropped),
+                Delivery::Kept | Delivery::Piece(_) => Err(Full),
+            };
+        }
+        self.bytes += more;
+        if !is_here {
+            self.waiting.push(envelope.clone());
+        }
+        Ok(Queued::Whole)
+    }
+}
+
+impl Socket {
+    /// From now on events for it wait, until it is [released](Self::release). What it is told directly does not: replies, and
+    /// whatever it is told of the past. More than the bytes of an outbox may not wait: then its connection is closed as too slow.
+    pub(crate) fn hold(&self) {
+        self.held.borrow_mut().get_or_insert_default();
+        self.connection.withhold(true);
+    }
+
+    /// Hands on what waited, in order, except for what `skip` names; from now on events reach it at once. Nothing happens if it
+    /// did not hold.
+    pub(crate) fn release(self: &Rc<Self>, core: &Rc<Core>, mut skip: impl FnMut(&Arc<Envelope>) -> bool) {
+        let Some(held) = self.held.take() else { return };
+        let connection = &self.connection;
+        connection.withhold(connection.sockets.borrow().iter().any(|socket| socket.withholds()));
+        if connection.is_closed() && self.recovery.is_none() {
+            return;
+        }
+        for envelope in held.waiting.iter().filter(|envelope| !skip(envelope)) {
+            self.tell(core, envelope);
+        }
+        if held.is_short {
+            self.lost(core);
+        }
+    }
+
+    /// Tells this socket alone what `envelope` says.
+    fn tell(self: &Rc<Self>, core: &Core, envelope: &Arc<Envelope>) {
+        if self.recovery.is_some() {
+            if let Some(numbered) = core.number(self.voice, envelope) {
+                self.hear(core, envelope, &numbered);
+            }
+            return;
+        }
+        let delivery = envelope.event.delivery();
+        for (name, frame) in core.render(self.voice, &envelope.event) {
+            self.connection.push_event(core, frame, delivery, self.voice, envelope, None);
+            core.count(|tally| tally.sent(self.voice, name, 1));
+        }
+    }
+
+    /// Whether something may be kept from it.
+    fn withholds(&self) -> bool {
+        self.held.borrow().is_some()
+    }
+}
+
+impl Core {
+    /// Whether the socket in this slot does not hear this frame of `envelope`, which has so many `bytes`, now. To be asked for
+    /// connections that [withhold](crate::session::Connection::withholds) something.
+    pub(super) fn keeps_back(&self, slot: u32, envelope: &Arc<Envelope>, bytes: usize) -> bool {
+        let socket = self.sockets.borrow().get(slot as usize).cloned();
+        socket.is_some_and(|socket| self.keeps_from(&socket, envelope, bytes))
+    }
+
+    /// Whether `socket` does not hear `envelope`, which has so many `bytes`, now.
+    pub(crate) fn keeps_from(&self, socket: &Socket, envelope: &Arc<Envelope>, bytes: usize) -> bool {
+        let mut held = socket.held.borrow_mut();
+        let Some(held) = held.as_mut() else { return false };
+        match held.keep(envelope, bytes, self.shared.limits.outbox) {
+            Ok(Queued::Dropped) => self.shared.counters.dropped(),
+            Ok(Queued::Whole | Queued::Joined) => {}
+            Err(Full) => {
+                held.is_short = true;
+                socket.connection.overflow(self);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_core::conversation::Party;
+    use antiphon_core::event::Event;
+    use antiphon_core::ids::{AgentId, PersonId, Timestamp};
+    use antiphon_core::topic::Topic;
+
+    use super::*;
+
+    fn deleted(agent: &str) -> Arc<Envelope> {
+        let agent = AgentId::parse(agent).unwrap();
+        Arc::new(Envelope::new(Topic::Agent(agent.clone()), Event::AgentDeleted { agent }))
+    }
+
+    fn typing() -> Arc<Envelope> {
+        let typing = Event::TypingChanged {
+            agent: AgentId::parse("a").unwrap(),
+            person: PersonId::parse("p").unwrap(),
+            who: Party::Person,
+            active: true,
+            at: Timestamp(0),
+        };
+        Arc::new(Envelope::new(Topic::Everyone, typing))
+    }
+
+    #[test]
+    fn an_event_of_several_frames_waits_once_and_in_its_place() {
+        let mut held = Held::default();
+        let events = [deleted("a"), deleted("b"), deleted("a")];
+        for event in &events {
+            for _ in 0..2 {
+                assert_eq!(held.keep(event, 10, 1_000).unwrap(), Queued::Whole);
+            }
+        }
+        assert!(held.waiting.iter().zip(&events).all(|(one, other)| Arc::ptr_eq(one, other)));
+        assert_eq!((held.waiting.len(), held.bytes), (3, 3 * (PLACE + 20)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_if_it_may_be_and_an_error_otherwise() {
+        let mut held = Held::default();
+        // One that is larger than all of it may wait when nothing else does, as in the outbox.
+        assert_eq!(held.keep(&deleted("a"), 300, 200).unwrap(), Queued::Whole);
+        assert_eq!(held.keep(&typing(), 10, 200).unwrap(), Queued::Dropped);
+        assert!(held.keep(&deleted("b"), 10, 200).is_err());
+        assert_eq!(held.waiting.len(), 1);
+    }
+
+    #[test]
+    fn the_second_frame_of_an_event_counts_too() {
+        let mut held = Held::default();
+        let event = deleted("a");
+        assert_eq!(held.keep(&event, 10, 200).unwrap(), Queued::Whole);
+        assert!(held.keep(&event, 190, 200).is_err());
+    }
+}
