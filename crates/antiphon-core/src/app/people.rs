@@ -119,7 +119,7 @@ mod tests {
         let adas = stage.app.handle(&bob, read(Claim::of(person("ada")))).await;
         assert_eq!(adas, Err(Refusal::forbidden()));
         let id = crate::ids::ConversationId::direct(&agent_id("rex"), &person("ada"));
-        let watch = Command::Watch { topic: Topic::Conversation(id) };
+        let watch = Command::Watch { topic: Topic::Conversation(id), name: "talk".into() };
         assert_eq!(stage.app.handle(&bob, watch).await, Err(access::agent_not_found()));
         for command in [
             Command::WatchAgent { agent: agent_id("rex"), person: Claim::NONE },
