@@ -18,7 +18,7 @@ use antiphon_core::ports::{Revocation, Revoked, Store};
 use antiphon_core::refusal::{Code, Fault, Refusal};
 use antiphon_core::topic::Topic;
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::keys::{self, Order};
@@ -66,6 +66,8 @@ struct Door {
     /// When credentials end that were good once. What was seen to have ended has ended for good: a clock that is set back brings
     /// it to life no more.
     ends: moka::sync::Cache<SecretHash, Timestamp>,
+    /// Whose turn it is to look a credential up: when many come with the same one at once, one of them does it for all.
+    turns: moka::sync::Cache<SecretHash, Arc<Mutex<()>>>,
     /// Credentials that nobody remembered, and that were looked up in the store or verified.
     looked_up: AtomicU64,
     plans: moka::sync::Cache<String, Arc<Plan>>,
@@ -131,6 +133,7 @@ impl Doorkeeper {
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
             ends: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(TOLD).build(),
+            turns: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_idle(REMEMBER).build(),
             looked_up: AtomicU64::new(0),
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
@@ -391,15 +394,7 @@ impl Door {
         }
         let admitted = match self.admitted.get(&hash) {
             Some(admitted) => admitted,
-            None => {
-                self.looked_up.fetch_add(1, Relaxed);
-                let admitted = Arc::new(self.look_up(credential, hash, now).await?);
-                self.admitted.insert(hash, admitted.clone());
-                if let Some(at) = admitted.actor.expires_at {
-                    self.ends.entry(hash).or_insert(at);
-                }
-                admitted
-            }
+            None => self.admit_anew(credential, hash, now).await?,
         };
         let actor = &admitted.actor;
         if actor.expires_at.is_some_and(|at| at <= now) {
@@ -414,6 +409,27 @@ impl Door {
             )
             .into()),
         }
+    }
+
+    /// Looks a credential up that nobody remembers, unless somebody else has done it by the time it is our turn.
+    async fn admit_anew(
+        &self,
+        credential: &str,
+        hash: SecretHash,
+        now: Timestamp,
+    ) -> Result<Arc<Admitted>, Denied> {
+        let turn = self.turns.get_with(hash, Arc::default);
+        let _turn = turn.lock().await;
+        if let Some(admitted) = self.admitted.get(&hash) {
+            return Ok(admitted);
+        }
+        self.looked_up.fetch_add(1, Relaxed);
+        let admitted = Arc::new(self.look_up(credential, hash, now).await?);
+        self.admitted.insert(hash, admitted.clone());
+        if let Some(at) = admitted.actor.expires_at {
+            self.ends.entry(hash).or_insert(at);
+        }
+        Ok(admitted)
     }
 
     /// Whether a credential that was good once has ended, now or whenever it was shown since.
