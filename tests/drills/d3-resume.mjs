@@ -79,12 +79,18 @@ class Reader {
   lost = 0;
   recovered = 0;
   back = 0;
+  /** Numbers that it heard again or too late, and what had happened before: a failure is looked into with that. */
+  strange = [];
+  trail = [];
   #gap = false;
 
   constructor(socket) {
     this.socket = socket;
     socket.on("system:notification", ({ title }) => this.hear(Number(/@(\d+) /.exec(title)?.[1])));
     socket.on("connect", () => {
+      this.since = performance.now();
+      const became = socket.recovered ? "recovered" : "a new session";
+      this.trail = [...this.trail.slice(-2), `${became} at ${this.last} (${socket._lastOffset}) over ${socket.io.engine.transport.name}`];
       if (this.back++ > 0) {
         if (socket.recovered) this.recovered++;
         // It was told that what it missed does not come: whatever it hears next may follow a gap.
@@ -98,6 +104,7 @@ class Reader {
     this.heard++;
     if (number <= this.last) {
       this.repeats++;
+      this.strange.push(`${number} after ${this.last}, ${Math.round(performance.now() - this.since)} ms after: ${this.trail.join("; ")}`);
       return;
     }
     if (number > this.last + 1) {
@@ -145,6 +152,7 @@ function account(d, what, cuts, readers, last) {
   d.figure(`${what}: events heard`, `${sum("heard")} of ${readers.length * last}`);
   d.figure(`${what}: gaps that were said`, sum("said"));
   d.count(`${what}: silent gaps`, sum("silent"), 0);
+  for (const strange of readers.flatMap((reader) => reader.strange).slice(0, 12)) d.say(strange);
   d.count(`${what}: events heard twice`, sum("repeats"), 0);
   // Whoever serves recovery gives a private id at CONNECT.
   if (readers.some((reader) => reader.socket._pid !== undefined)) {
