@@ -6,18 +6,20 @@ PYTHON ?= python3
 # How long `make fuzz` runs each of its targets.
 FUZZ_SECONDS ?= 600
 
-# How often `make drills` kills the server.
-DRILL_ROUNDS = $(or $(ROUNDS),100)
-
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 FOREIGN := tests/foreign
 VENV := $(TARGET)/venv
 MODULES := $(FOREIGN)/js/node_modules/.package-lock.json
 UNPACKED := $(TARGET)/prometheus
+FAKETIME := $(TARGET)/faketime
+PEER := $(TARGET)/peers/node
 
 # The binary that the foreign clients talk to.
 export ANTIPHON ?= $(TARGET)/debug/antiphon
 export PYTHON
+
+# Where drills leave their results, and what they need besides the binary.
+DRILL_ENVIRONMENT = DRILL_RESULTS=$(TARGET)/drills DRILL_FAKETIME=$(FAKETIME)/libfaketime.so.1 DRILL_PEER=$(PEER)
 
 # What judges the metrics: the installed one, or Debian's package unpacked, which starts nothing and needs no root.
 export PROMETHEUS ?= $(or $(shell command -v prometheus),$(UNPACKED)/usr/bin/prometheus)
@@ -43,7 +45,7 @@ test-rust: ## run the tests that are written in Rust
 	cargo test --workspace --locked
 
 .PHONY: test-foreign
-test-foreign: test-js test-python ## run the official JavaScript client and python-socketio against the server
+test-foreign: test-js test-python test-drills ## run the official JavaScript client and python-socketio against the server
 
 .PHONY: test-js
 test-js: debug-binary $(MODULES) $(PROMTOOL)
@@ -52,6 +54,12 @@ test-js: debug-binary $(MODULES) $(PROMTOOL)
 .PHONY: test-python
 test-python: debug-binary $(VENV)/installed
 	cd $(FOREIGN)/python && PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m pytest
+
+# The flock is built by itself: together with the server its dependencies would be others.
+.PHONY: test-drills
+test-drills: debug-binary $(MODULES) $(VENV)/installed $(FAKETIME)/unpacked ## rehearse the drills, or those that ONLY names
+	cargo build --locked -p antiphon-bench
+	PYTHON=$(VENV)/bin/python $(DRILL_ENVIRONMENT) node --test --test-reporter=spec tests/drills/short.test.mjs
 
 .PHONY: debug-binary
 debug-binary:
@@ -66,6 +74,21 @@ $(UNPACKED)/usr/bin/promtool:
 	cd $(UNPACKED) && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }
 	dpkg -x $(UNPACKED)/prometheus_*.deb $(UNPACKED)
 	touch $@
+
+# What moves a wall clock: Debian's package unpacked, which needs no root.
+$(FAKETIME)/unpacked:
+	rm -rf $(FAKETIME) && mkdir -p $(FAKETIME)
+	cd $(FAKETIME) && { apt-get download libfaketime || { apt-get update && apt-get download libfaketime; }; }
+	dpkg -x $(FAKETIME)/libfaketime_*.deb $(FAKETIME)
+	ln -s $$(cd $(FAKETIME) && find usr -name libfaketime.so.1) $(FAKETIME)/libfaketime.so.1
+	touch $@
+
+# The reference server, where the bench has it too.
+$(PEER)/installed.lock: crates/antiphon-bench/peers/node/package-lock.json
+	mkdir -p $(PEER)
+	cp crates/antiphon-bench/peers/node/*.js* $(PEER)
+	cd $(PEER) && npm ci --omit=optional --no-audit --no-fund
+	cp $< $@
 
 $(VENV)/installed: $(FOREIGN)/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -110,6 +133,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS each (600); needs a nightly tool
 	done
 
 .PHONY: drills
-drills: debug-binary $(MODULES) ## kill the server ROUNDS times (100) under load and look for lost or doubled messages and tokens
-	cd $(FOREIGN)/js && ROUNDS=$(DRILL_ROUNDS) node --test --test-reporter=spec kill.test.mjs
-	ROUNDS=$(DRILL_ROUNDS) cargo test --locked -p antiphon-server --test wallet -- --nocapture
+drills: $(MODULES) $(VENV)/installed $(FAKETIME)/unpacked $(PEER)/installed.lock ## every drill in full, or those that ONLY names (d1,d6,…); writes docs/drills.md; ROUNDS: how often, how many
+	cargo build --release --locked -p antiphon-server -p antiphon-bench
+	ANTIPHON=$(TARGET)/release/antiphon PYTHON=$(VENV)/bin/python $(DRILL_ENVIRONMENT) node tests/drills/run.mjs
+	$(if $(ONLY),,ROUNDS=$(or $(ROUNDS),100) cargo test --locked -p antiphon-server --test wallet -- --nocapture)

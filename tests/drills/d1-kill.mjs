@@ -42,7 +42,8 @@ export const drill = {
     }
     for (const sender of [...senders, snakes]) sender.halt();
     const waiting = () => senders.reduce((sum, sender) => sum + sender.waiting, 0) + snakes.waiting;
-    await until(d, () => waiting() === 0, () => `${waiting()} wait for their acknowledgement`);
+    const late = () => senders.filter((sender) => sender.waiting > 0).map((sender) => `${sender.name} (${sender.state})`);
+    await until(d, () => waiting() === 0, () => `${waiting()} wait for their acknowledgement: ${late().join(", ")}`);
 
     d.figure("kills", rounds);
     d.figure("lives without an acknowledgement", idle);

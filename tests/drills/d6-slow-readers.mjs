@@ -13,6 +13,10 @@ const MIB = 2 ** 20;
 const OUTBOX = 1 << 20;
 const STALL = 10_000;
 
+/** Readers whose 99th percentile is below this, in microseconds, keep up; below this rate it is not worth asking. */
+const CALM = 50_000;
+const LEAST_RATE = 100;
+
 /** What makes everything that is told about a kilobyte long. */
 const PADDING = "x".repeat(800);
 
@@ -32,6 +36,7 @@ export const drill = {
     const crowd = { addresses: [house.address], path: house.path, tokens: ["key-of-ada"] };
     const flock = new Flock(d, { ...crowd, clients: readers });
     await flock.gathered;
+    if (d.isFull && !process.env.RATE) await slowDown(d, house, flock);
 
     const [without, with_] = [[], []];
     let [peak, worst, cut, longest] = [0, 0, 0, 0];
@@ -66,6 +71,7 @@ export const drill = {
     d.figure("readers' p99 with slow readers", `${busy / 1_000} ms (rounds: ${with_.map((p99) => p99 / 1_000).join(", ")})`);
     d.atMost("the readers' p99 moves by", Math.round((busy / calm - 1) * 1_000) / 10, 10, " %");
 
+    await returns(d, house, flock);
     await silentPolling(d, house, flock, d.pick(200, 20));
     await unreadAnswers(d, house, d.pick(20, 8));
     await typingAndPieces(d, house);
@@ -88,10 +94,37 @@ async function measure(d, house, flock, during) {
   return (await flock.report()).latency;
 }
 
+/** A machine that cannot carry the rate tells nothing about slow readers: halves it until the readers keep up by themselves. */
+async function slowDown(d, house, flock) {
+  for (; d.rate > LEAST_RATE; d.rate /= 2) {
+    const { p99 } = await measure(d, house, flock, async () => await sleep(5_000));
+    d.say(`${d.rate} a second: readers' p99 is ${p99 / 1_000} ms`);
+    if (p99 < CALM) break;
+  }
+  d.figure("things told a second", d.rate);
+}
+
+/** A slow reader that asked for recovery is cut, and comes back: it learns what became of its session. */
+async function returns(d, house, flock) {
+  const recover = { token: "key-of-ada", recover: true };
+  const first = await session(house, recover);
+  if (first.pid === undefined) return d.figure("a slow reader that returns", "has no session to recover");
+  const slow = await tooSlow(house);
+  const gone = async () => (await tooSlow(house)) > slow;
+  await measure(d, house, flock, async () => await until(d, gone, () => "the slow reader is still there"));
+  const { status } = await fetch(first.url);
+  d.check("the slow reader is told that it was cut", status === 400, status);
+  const { pid, offset } = first;
+  const second = await session(house, { pid, offset, ...recover });
+  const became = second.pid === pid ? "has its session again" : "is told that its session cannot be recovered";
+  d.figure("a slow reader that returns", became);
+  await fetch(second.url, { method: "POST", body: "1" });
+}
+
 /** Polling sessions that are told things and never ask for them: they are cut, and told so when they come back. */
 async function silentPolling(d, house, flock, sessions) {
   const urls = [];
-  for (let count = 0; count < sessions; count++) urls.push(await session(house));
+  for (let count = 0; count < sessions; count++) urls.push((await session(house)).url);
   const [before, slow] = [await house.memory(), await tooSlow(house)];
   let peak = 0;
   const gone = async () => {
@@ -127,8 +160,8 @@ async function unreadAnswers(d, house, clients) {
 
 /** Typing is dropped and pieces are joined for a client that does not read, which is not cut for it. */
 async function typingAndPieces(d, house) {
-  const slow = await session(house);
-  await fetch(slow, { method: "POST", body: '420["chat:join",{"agentId":"agent-of-ada"}]' });
+  const { url } = await session(house);
+  await fetch(url, { method: "POST", body: '420["chat:join",{"agentId":"agent-of-ada"}]' });
   const quick = house.client("ada", { transports: ["websocket"] });
   await new Promise((resolve) => quick.once("connect", resolve));
   await quick.timeout(10_000).emitWithAck("chat:join", { agentId: "agent-of-ada" });
@@ -160,15 +193,19 @@ async function typingAndPieces(d, house) {
   d.count("cut for that", (await tooSlow(house)) - before, 0);
 }
 
-/** Opens a polling session that is connected and has been welcomed; resolves to its URL. */
-async function session(house) {
+/** Opens a polling session that is connected and has heard something: its `url`, and its `pid` and `offset` if it may recover. */
+async function session(house, auth = { token: "key-of-ada" }) {
   const url = `${house.url}${house.path}/?EIO=4&transport=polling`;
   const open = await (await fetch(url)).text();
   const mine = `${url}&sid=${JSON.parse(open.slice(1)).sid}`;
-  await fetch(mine, { method: "POST", body: `40${JSON.stringify({ token: "key-of-ada" })}` });
-  let heard = "";
-  while (!heard.includes("system:connection")) heard = await (await fetch(mine)).text();
-  return mine;
+  await fetch(mine, { method: "POST", body: `40${JSON.stringify(auth)}` });
+  let heard = [];
+  while (!heard.some((packet) => packet.startsWith("40")) || !heard.some((packet) => packet.startsWith("42"))) {
+    heard = [...heard, ...(await (await fetch(mine)).text()).split("\x1e")];
+  }
+  const { pid } = JSON.parse(heard.find((packet) => packet.startsWith("40")).slice(2));
+  const last = JSON.parse(heard.findLast((packet) => packet.startsWith("42")).slice(2)).at(-1);
+  return { url: mine, pid, offset: typeof last === "string" ? last : undefined };
 }
 
 const tooSlow = async (house) => await house.metric("antiphon_connections_closed_total", 'reason="too_slow"');

@@ -81,7 +81,16 @@ export class Run {
   }
 
   async end() {
-    while (this.#endings.length > 0) await this.#endings.pop()();
+    let first;
+    while (this.#endings.length > 0) {
+      try {
+        await this.#endings.pop()();
+      } catch (error) {
+        // The others have to end as well.
+        first ??= error;
+      }
+    }
+    if (first !== undefined) throw first;
   }
 
   get seconds() {

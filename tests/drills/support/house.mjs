@@ -36,9 +36,9 @@ export class House {
 
   /**
    * Opens a server; it ends with the drill. `people` are names: each gets the key `key-of-NAME` and the agent `agent-of-NAME`. Its
-   * agents say at once what they are told. `server`, `mount`, `limits`, `model`, `more` go into the configuration, `env` to the process.
+   * agents say at once what they are told. `server`, `mount`, `limits`, `resume`, `model`, `more` go into the configuration, `env` to the process.
    */
-  static async open(d, { people = ["ada"], server = {}, mount = {}, limits = {}, model = {}, more = "", env = {}, agents = true } = {}) {
+  static async open(d, { people = ["ada"], server = {}, mount = {}, limits = {}, resume = {}, model = {}, more = "", env = {}, agents = true } = {}) {
     const folder = await directory(d);
     const [config, store, residents] = ["antiphon.toml", "store", "people.jsonl"].map((name) => join(folder, name));
     const sections = [
@@ -48,6 +48,7 @@ export class House {
       ["[admin]", { address: "127.0.0.1:0" }],
       ["[api]", { commands_per_second: 0 }],
       ["[limits]", { waiting_replies: 1_000_000, events_per_second: 0, connections_per_person: 0, ...limits }],
+      ...(Object.keys(resume).length > 0 ? [["[resume]", resume]] : []),
       ["[model]", { kind: "echo", chunk_words: 1_000, chunk_delay: 0, ...model }],
     ];
     await writeFile(config, `${sections.map(section).join("\n")}\n${more}\n`);
@@ -186,7 +187,9 @@ export class House {
     const sockets = lines.map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length > 9);
     const port = (address) => parseInt(address.split(":")[1], 16);
     // 01 is ESTABLISHED: as long as nobody has closed it.
-    return sockets.filter(([, local, remote, state]) => state === "01" && port(local) === mine && ports.includes(port(remote))).length;
+    const open = sockets.filter(([, local, , state]) => state === "01" && port(local) === mine).map(([, , remote]) => port(remote));
+    // The file is not of one moment and may show one of them twice.
+    return ports.filter((port) => open.includes(port)).length;
   }
 
   /** Milliseconds of processor time that the process has used. */

@@ -9,7 +9,7 @@ export class Proxy {
   #down = false;
   /** Connections cut so far. */
   cuts = 0;
-  /** Called with each new pair, which it may change. */
+  /** Called with each new pair, which it may change, and the first that its client said. */
   onPair = () => {};
 
   /** A proxy to `address`, `host:port`; it ends with the drill. */
@@ -42,7 +42,6 @@ export class Proxy {
       });
     }
     if (this.#frozen) pair.freeze();
-    this.onPair(pair);
     near.resume();
   }
 
@@ -101,6 +100,7 @@ export class Pair {
   forward(from, to, bytes) {
     if (this.frozen) return;
     if (from === this.near) {
+      if (this.bytes.far === 0) this.proxy.onPair(this, bytes.toString("latin1"));
       this.bytes.far += bytes.length;
       pass(from, to, bytes);
       return;

@@ -47,6 +47,12 @@ export class Sender {
     return this.#waiting.size;
   }
 
+  /** How its connection stands, for whoever looks for the reason of a delay. */
+  get state() {
+    const { engine, _readyState } = this.socket.io;
+    return `${_readyState}, ${engine?.transport?.name} ${engine?.readyState}, connected: ${this.connected}`;
+  }
+
   go() {
     this.#going = true;
     this.#fill();

@@ -30,7 +30,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, RwLock};
 
 use crate::support::client::Client;
-use crate::support::engine::{BOTH, Packet, Transport};
+use crate::support::engine::{BOTH, Engine, Packet, Transport};
 use crate::support::http::{Http, Request, ask};
 use crate::support::people::{ada, agent, config, person, settle};
 use crate::support::server::{Server, goes_on};
@@ -42,6 +42,8 @@ struct Brittle {
     inner: MemoryStore,
     /// Held for writing it keeps messages waiting.
     gate: RwLock<()>,
+    /// Whoever looks a key up waits at the gate, too.
+    keys_wait: AtomicBool,
     /// Somebody has come to the gate.
     bell: Notify,
     writes_fail: AtomicBool,
@@ -104,6 +106,9 @@ impl Keys for Brittle {
         self.write()?.put_key(key).await
     }
     async fn key(&self, hash: &SecretHash) -> Result<Option<ApiKey>, Fault> {
+        if self.keys_wait.load(Ordering::SeqCst) {
+            let _passed = self.gate.read().await;
+        }
         self.read()?.key(hash).await
     }
     async fn key_by_id(&self, id: &KeyId) -> Result<Option<ApiKey>, Fault> {
@@ -333,12 +338,6 @@ impl Conversations for Brittle {
     }
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.recent(conversation, limit).await
-    }
-    async fn count(&self, conversation: ConversationId) -> Result<u64, Fault> {
-        self.read()?.count(conversation).await
-    }
-    async fn said_by(&self, person: &PersonId) -> Result<u64, Fault> {
-        self.read()?.said_by(person).await
     }
     async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read()?.latest(after, limit).await
@@ -571,6 +570,30 @@ async fn an_answer_that_cannot_be_stored_is_an_error_for_the_room_and_the_questi
         (&json!("GENERATION_ERROR"), &json!("Failed to generate response"))
     );
     assert_eq!(client.event_named("chat:typing").await["isTyping"], json!(false));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn many_who_come_with_one_credential_at_once_cost_one_look_at_the_store() {
+    let (server, store) = brittle_server().await;
+    store.keys_wait.store(true, Ordering::SeqCst);
+    let shut = store.gate.write().await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let mut engine = Engine::open(&server.door(), Transport::Websocket).await;
+        engine.send(r#"40{"token":"ada-key"}"#).await;
+        crowd.push(engine);
+    }
+    let mut late = Engine::open(&server.door(), Transport::Websocket).await;
+    late.send("40").await;
+    // Whoever brings nothing is answered at once, after those who were there before.
+    assert!(late.next_text().await.starts_with("44"));
+    drop(shut);
+    for engine in &mut crowd {
+        assert!(engine.next_text().await.starts_with("40"));
+    }
+    let metrics = ask(&server.admin(), &Request::get("/metrics")).await;
+    assert!(metrics.text().contains("\nantiphon_credentials_looked_up_total 1\n"), "{}", metrics.text());
     server.stop().await;
 }
 

@@ -219,13 +219,6 @@ ${more}
     const asked = ["history", "--data", this.#data, "--agent", agent, "--person", person];
     return (await command(asked)).split("\n").filter(Boolean).map((line) => JSON.parse(line));
   }
-
-  /** What SQLite says of its file: `ok`, or what is wrong with it. The server must be stopped. */
-  async integrity() {
-    const script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone()[0])";
-    const { stdout } = await run(process.env.PYTHON ?? "python3", ["-c", script, join(this.#data, "antiphon.db")]);
-    return stdout.trim();
-  }
 }
 
 /** What a command of the program writes; it has to be content. */

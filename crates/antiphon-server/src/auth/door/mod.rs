@@ -18,8 +18,8 @@ use antiphon_core::ports::{Revocation, Revoked, Store};
 use antiphon_core::refusal::{Code, Fault, Refusal};
 use antiphon_core::topic::Topic;
 use secrecy::SecretString;
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::{Mutex, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::keys::{self, Order};
 use super::own::Own;
@@ -63,8 +63,11 @@ struct Door {
     sessions: Sessions,
     wallets: Wallets,
     admitted: moka::sync::Cache<SecretHash, Arc<Admitted>>,
-    /// When credentials end that were good once: a wall clock that is set back brings none of them to life again.
-    ends: moka::sync::Cache<SecretHash, End>,
+    /// When credentials end that were good once. What was seen to have ended has ended for good: a clock that is set back brings
+    /// it to life no more.
+    ends: moka::sync::Cache<SecretHash, Timestamp>,
+    /// Whose turn it is to look a credential up: when many come with the same one at once, one of them does it for all.
+    turns: moka::sync::Cache<SecretHash, Arc<Mutex<()>>>,
     /// Credentials that nobody remembered, and that were looked up in the store or verified.
     looked_up: AtomicU64,
     plans: moka::sync::Cache<String, Arc<Plan>>,
@@ -81,13 +84,6 @@ struct Admitted {
     /// What the credential opens; `None` is everything.
     dialects: Option<Vec<String>>,
     issued_at: Timestamp,
-}
-
-/// The end of a credential, by either clock: whichever comes to it first has the last word.
-#[derive(Clone, Copy)]
-struct End {
-    at: Timestamp,
-    by: Instant,
 }
 
 impl Doorkeeper {
@@ -137,6 +133,7 @@ impl Doorkeeper {
             wallets: Wallets::new(store, settings),
             admitted: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build(),
             ends: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(TOLD).build(),
+            turns: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_idle(REMEMBER).build(),
             looked_up: AtomicU64::new(0),
             plans: moka::sync::Cache::builder().max_capacity(PLANS).time_to_live(REMEMBER).build(),
             guest: Arc::new(guest),
@@ -402,15 +399,7 @@ impl Door {
         }
         let admitted = match self.admitted.get(&hash) {
             Some(admitted) => admitted,
-            None => {
-                self.looked_up.fetch_add(1, Relaxed);
-                let admitted = Arc::new(self.look_up(credential, hash, now).await?);
-                self.admitted.insert(hash, admitted.clone());
-                if let Some(at) = admitted.actor.expires_at {
-                    self.note_end(hash, at, now);
-                }
-                admitted
-            }
+            None => self.admit_anew(credential, hash, now).await?,
         };
         let actor = &admitted.actor;
         if actor.expires_at.is_some_and(|at| at <= now) {
@@ -427,23 +416,34 @@ impl Door {
         }
     }
 
-    /// Measures once how long a credential is still good, so that it can be waited for without the wall clock.
-    fn note_end(&self, hash: SecretHash, at: Timestamp, now: Timestamp) {
-        let left = Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0));
-        // What is good for longer than a clock can count has no end that matters here.
-        if let Some(by) = Instant::now().checked_add(left) {
-            self.ends.entry(hash).or_insert(End { at, by });
+    /// Looks a credential up that nobody remembers, unless somebody else has done it by the time it is our turn.
+    async fn admit_anew(
+        &self,
+        credential: &str,
+        hash: SecretHash,
+        now: Timestamp,
+    ) -> Result<Arc<Admitted>, Denied> {
+        let turn = self.turns.get_with(hash, Arc::default);
+        let _turn = turn.lock().await;
+        if let Some(admitted) = self.admitted.get(&hash) {
+            return Ok(admitted);
         }
+        self.looked_up.fetch_add(1, Relaxed);
+        let admitted = Arc::new(self.look_up(credential, hash, now).await?);
+        self.admitted.insert(hash, admitted.clone());
+        if let Some(at) = admitted.actor.expires_at {
+            self.ends.entry(hash).or_insert(at);
+        }
+        Ok(admitted)
     }
 
-    /// Whether a credential that was good once has ended. What has ended once has ended for good.
+    /// Whether a credential that was good once has ended, now or whenever it was shown since.
     fn has_ended(&self, hash: SecretHash, now: Timestamp) -> bool {
-        let Some(end) = self.ends.get(&hash) else { return false };
-        let clock = Instant::now();
-        if clock < end.by && end.at <= now {
-            self.ends.insert(hash, End { by: clock, ..end });
+        let ended = self.ends.get(&hash).is_some_and(|at| at <= now);
+        if ended {
+            self.ends.insert(hash, Timestamp(i64::MIN));
         }
-        clock >= end.by || end.at <= now
+        ended
     }
 
     async fn refresh(&self, token: &SecretString, now: Timestamp) -> Result<Opened, Denied> {
