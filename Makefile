@@ -113,3 +113,4 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS each (600); needs a nightly tool
 drills: debug-binary $(MODULES) ## kill the server ROUNDS times (100) under load and look for lost or doubled messages and tokens
 	cd $(FOREIGN)/js && ROUNDS=$(DRILL_ROUNDS) node --test --test-reporter=spec kill.test.mjs
 	ROUNDS=$(DRILL_ROUNDS) cargo test --locked -p antiphon-server --test wallet -- --nocapture
+	DAMAGE_ROUNDS=500 cargo test --locked -p antiphon-server --lib a_damaged_directory -- --nocapture

@@ -18,6 +18,7 @@
 //! | [`issuers`] | issuers of tokens whose keys are fetched |
 //! | [`logs`] | what is logged of a connection, and what is not |
 //! | [`faults`] | what clients see of a store that fails |
+//! | [`disk`] | what clients and operators see when the disk fails or is full |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
 //! | [`webhooks`] | other servers are told what happens: signed, in order, and nothing lost |
@@ -40,6 +41,7 @@ mod chat;
 mod claims;
 mod cli;
 mod credentials;
+mod disk;
 mod faults;
 mod handshake;
 mod issuers;
