@@ -137,3 +137,4 @@ drills: $(MODULES) $(VENV)/installed $(FAKETIME)/unpacked $(PEER)/installed.lock
 	cargo build --release --locked -p antiphon-server -p antiphon-bench
 	ANTIPHON=$(TARGET)/release/antiphon PYTHON=$(VENV)/bin/python $(DRILL_ENVIRONMENT) node tests/drills/run.mjs
 	$(if $(ONLY),,ROUNDS=$(or $(ROUNDS),100) cargo test --locked -p antiphon-server --test wallet -- --nocapture)
+	$(if $(ONLY),,DAMAGE_ROUNDS=500 cargo test --locked -p antiphon-server --lib a_damaged_directory -- --nocapture)

@@ -105,19 +105,21 @@ impl Refusal {
     }
 }
 
-/// Something that should work did not. Never shown to a client.
+/// Something that should work did not. Never shown to a client, who gets its [`refusal`](Fault::refusal).
 #[derive(Debug, thiserror::Error)]
 #[error("{context}")]
 pub struct Fault {
     context: String,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Boxed, because it is rare and a fault is in every result.
+    told: Option<Box<Refusal>>,
 }
 
 impl Fault {
     /// A fault that nothing else caused.
     pub fn new(context: impl Into<String>) -> Self {
-        Self { context: context.into(), source: None }
+        Self { context: context.into(), source: None, told: None }
     }
 
     /// A fault while doing `context`, caused by `source`.
@@ -125,6 +127,37 @@ impl Fault {
         context: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { context: context.into(), source: Some(source.into()) }
+        Self { context: context.into(), source: Some(source.into()), told: None }
+    }
+
+    /// The same fault, of an outage that whoever found it has said in the log: clients are told `refusal`, and each command
+    /// that meets it is not one more line.
+    pub fn told(self, refusal: Refusal) -> Self {
+        Self { told: Some(Box::new(refusal)), ..self }
+    }
+
+    /// Whether the outage behind it is in the log already.
+    pub fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// What a client is told: [`Refusal::internal`], unless there is something better to say.
+    pub fn refusal(&self) -> Refusal {
+        self.told.as_deref().cloned().unwrap_or_else(Refusal::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_of_an_outage_and_of_nothing_else_that_broke() {
+        let fault = Fault::because("appending a message", Fault::new("/var/lib/antiphon is full"));
+        assert_eq!((fault.is_told(), fault.refusal()), (false, Refusal::internal()));
+        let full = Refusal::new(Code::Unavailable { retry_after: 5_000 }, "The disk is full.");
+        let fault = fault.told(full.clone());
+        assert_eq!((fault.is_told(), fault.refusal()), (true, full));
+        assert_eq!(fault.to_string(), "appending a message", "the log keeps the rest");
     }
 }

@@ -1,7 +1,7 @@
 //! What all cores share: the app, who may come in, and how many of everything there were.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use antiphon_core::app::App;
@@ -21,6 +21,7 @@ use crate::resume::{self, Registry};
 use crate::routes::companion;
 use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
+use crate::sqlite::health::Health;
 use crate::transport::crowd::Crowd;
 
 /// Letters that may wait for a core before everybody else slows down for it.
@@ -71,6 +72,8 @@ pub(crate) struct Life {
     drained: AtomicUsize,
     drained_bell: Notify,
     ready: AtomicBool,
+    /// How the disk is, where there is one.
+    disk: OnceLock<Arc<Health>>,
 }
 
 impl Shared {
@@ -175,6 +178,21 @@ impl Shared {
     /// Whether new connections are welcome.
     pub(crate) fn is_ready(&self) -> bool {
         self.life.ready.load(Relaxed)
+    }
+
+    /// From now on a disk that fails is a reason not to be asked.
+    pub(crate) fn mind(&self, disk: Arc<Health>) {
+        // A server has one.
+        let _ = self.life.disk.set(disk);
+    }
+
+    /// Why this server should not be asked for anything, as a line, if it should not. Those who are connected stay, and new
+    /// ones may come unless it stops.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        match self.is_ready() {
+            true => self.life.disk.get().and_then(|disk| disk.unready()),
+            false => Some("stopping\n"),
+        }
     }
 
     /// Tells everybody that the server stops.

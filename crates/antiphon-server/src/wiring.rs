@@ -32,6 +32,7 @@ use crate::outbound::Outbound;
 use crate::proactive::Proactive;
 use crate::routes::Routes;
 use crate::shared::{Reading, Shared};
+use crate::sqlite::health::Health;
 use crate::sqlite::{self, SqliteStore};
 use crate::telemetry::{Part, Parts, Scraper, Shape};
 use crate::webhooks::{self, Webhooks};
@@ -106,8 +107,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.auth.check(extras.demo)?;
     let is_kept = extras.store.is_none() && !config.store.ephemeral;
     let admin_port = admin::Port::bind(&config.admin)?;
-    let Stores { store, webhooks: webhook_store, mut parts } = match extras.store {
-        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new() },
+    let Stores { store, webhooks: webhook_store, mut parts, disk } = match extras.store {
+        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new(), disk: None },
         None => open_store(&config)?,
     };
     let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -189,6 +190,7 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     .await?;
     let shared =
         Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
+    disk.into_iter().for_each(|disk| shared.mind(disk));
     let api = Api::new(shared.clone(), webhooks.clone(), proactive.clone(), &config.api);
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
@@ -240,15 +242,18 @@ struct Stores {
     store: Arc<dyn Store>,
     webhooks: Option<Arc<dyn WebhookStore>>,
     parts: Parts,
+    /// How the disk is that it is kept on.
+    disk: Option<Arc<Health>>,
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
         let store = Arc::new(MemoryStore::new());
-        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new() });
+        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new(), disk: None });
     }
     let store = Arc::new(open_sqlite(config)?);
-    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store] })
+    let disk = Some(store.health().clone());
+    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store], disk })
 }
 
 /// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.

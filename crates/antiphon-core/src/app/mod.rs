@@ -152,7 +152,7 @@ impl App {
     /// Does what `command` asks on behalf of `caller`.
     ///
     /// `Ok` means done, and durable where something is stored. A refusal means that nothing was stored and nothing was
-    /// published. Faults of the ports are logged here, once, and come back as [`Refusal::internal`]. Must be called from a
+    /// published. Faults of the ports are logged here, once, and come back as their [`Fault::refusal`]. Must be called from a
     /// tokio runtime: answers of agents go on there.
     pub async fn handle(self: &Arc<Self>, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
         let name = command.name();
@@ -166,8 +166,12 @@ impl App {
                 Err(refusal)
             }
             Err(Trouble::Broken(fault)) => {
-                tracing::error!(command = name, fault = explain(&fault), "a command failed");
-                Err(Refusal::internal())
+                if fault.is_told() {
+                    tracing::debug!(command = name, fault = explain(&fault), "a command met a known outage");
+                } else {
+                    tracing::error!(command = name, fault = explain(&fault), "a command failed");
+                }
+                Err(fault.refusal())
             }
         }
     }

@@ -111,9 +111,9 @@ async fn healthz(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 async fn readyz(State(desk): State<Arc<Desk>>) -> Response {
-    match desk.sources.shared.is_ready() {
-        true => plain(StatusCode::OK, "ready\n"),
-        false => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    match desk.sources.shared.unready() {
+        None => plain(StatusCode::OK, "ready\n"),
+        Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

@@ -170,10 +170,12 @@ impl From<Refusal> for Problem {
 }
 
 impl From<Fault> for Problem {
-    /// Logged here, once; the client is told no more than that something failed.
+    /// Logged here, once, unless it is; the client is told no more than that something failed, or is away for now.
     fn from(fault: Fault) -> Self {
-        tracing::error!(error = &fault as &dyn std::error::Error, "an API request failed");
-        Refusal::internal().into()
+        if !fault.is_told() {
+            tracing::error!(error = &fault as &dyn std::error::Error, "an API request failed");
+        }
+        fault.refusal().into()
     }
 }
 

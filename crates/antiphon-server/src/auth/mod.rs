@@ -60,8 +60,10 @@ impl Denied {
         match self {
             Self::Refused(refusal) => refusal,
             Self::Broken(fault) => {
-                tracing::error!(what, error = &fault as &dyn std::error::Error, "authentication failed");
-                Refusal::internal()
+                if !fault.is_told() {
+                    tracing::error!(what, error = &fault as &dyn std::error::Error, "authentication failed");
+                }
+                fault.refusal()
             }
         }
     }

@@ -11,6 +11,7 @@ use clap::Args;
 use rusqlite::{Connection, OpenFlags};
 
 use super::place::DATABASE;
+use crate::sqlite::inspection::lost_log;
 
 /// How long to wait for somebody who has locked the database for themselves.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +33,9 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let to = if self.to.is_dir() { self.to.join(DATABASE) } else { self.to };
+        if let Some(lost) = lost_log(&self.data) {
+            bail!("{lost}, so a copy would lack what was stored last. `antiphon doctor` says more");
+        }
         let bytes = copy(&self.data.join(DATABASE), &to)?;
         writeln!(std::io::stdout(), "{} holds a copy of {bytes} bytes, checked", to.display())?;
         Ok(())

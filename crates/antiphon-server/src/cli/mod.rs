@@ -5,7 +5,7 @@
 //! | `serve` | how a server is started from the command line, and stopped by a signal |
 //! | `config` | `config check`, `print`, `schema` |
 //! | `files` | `import`, `history` |
-//! | `backup` | `backup` |
+//! | `backup`, `doctor` | `backup`; `doctor` |
 //! | `people` | `user …` |
 //! | `keys` | `key …`, `service-key …` |
 //! | `token`, `vapid` | `token create`, `vapid generate` |
@@ -21,6 +21,7 @@
 mod backup;
 mod client;
 mod config;
+mod doctor;
 mod files;
 mod input;
 mod jobs;
@@ -50,6 +51,7 @@ Examples:
   antiphon user add ada --data /var/lib/antiphon     add a person, while the server is stopped
   antiphon key create ada --data /var/lib/antiphon   make a key for their client, printed this once
   antiphon backup --data /var/lib/antiphon /backup   copy the database, also while the server runs
+  antiphon doctor --data /var/lib/antiphon           what is wrong with a data directory, if anything
   antiphon tail --url http://127.0.0.1:3000          watch what happens, live
 
 Commands that change something take --data DIR while the server is stopped, or --url URL (or ANTIPHON_URL)
@@ -71,6 +73,7 @@ enum Command {
     Import(files::Import),
     History(files::History),
     Backup(backup::Backup),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     User(people::User),
     #[command(subcommand)]
@@ -116,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Import(command) => command.run().await,
             Command::History(command) => command.run().await,
             Command::Backup(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::User(command) => command.run().await,
             Command::Key(command) => command.run().await,
             Command::ServiceKey(command) => command.run().await,

@@ -1,17 +1,21 @@
 //! Which statements a message needs: its position, its text, its key, what it counts against and what it moves.
+//!
+//! What is read is what was written, or a fault: each row is compared with its checksum, and positions have no holes.
 
 use antiphon_core::conversation::{Message, Party};
 use antiphon_core::ids::{ConversationId, PersonId, Timestamp};
 use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage, RequestKey};
 use antiphon_core::refusal::Fault;
 use async_trait::async_trait;
-use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::SqliteStore;
 use super::agents::{put_relation, relation};
+use super::checksum::{self, Table};
+use super::damage::Damage;
 use super::requests::is_kept;
-use super::rows::{agent_id, conversation_id, count, message_id, person_id};
+use super::rows::{agent_id, conversation_id, count, counted, message_id, person_id};
 use super::wallets;
 
 #[async_trait]
@@ -35,24 +39,33 @@ impl Conversations for SqliteStore {
         // No position lies beyond i64::MAX.
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         self.read("reading a conversation", move |connection| {
+            let last = last_position(connection, conversation)?;
             let mut statement = connection.prepare_cached(
-                "SELECT id, conversation, seq, agent, person, author, text, at
+                "SELECT id, conversation, seq, agent, person, author, text, at, checksum
                  FROM messages WHERE conversation = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
             )?;
-            statement.query_map(params![conversation.0.as_bytes(), after, limit], message)?.collect()
+            let found = statement.query_map(params![conversation.0.as_bytes(), after, limit], message)?;
+            let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            let ends = found.len() < limit as usize;
+            whole(conversation, after.cast_unsigned(), &found, last.filter(|_| ends))?;
+            Ok(found)
         })
         .await
     }
 
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
         self.read("reading the end of a conversation", move |connection| {
+            let last = last_position(connection, conversation)?;
             let mut statement = connection.prepare_cached(
-                "SELECT id, conversation, seq, agent, person, author, text, at
+                "SELECT id, conversation, seq, agent, person, author, text, at, checksum
                  FROM messages WHERE conversation = ?1 ORDER BY seq DESC LIMIT ?2",
             )?;
             let newest_first = statement.query_map(params![conversation.0.as_bytes(), limit], message)?;
             let mut messages = newest_first.collect::<rusqlite::Result<Vec<_>>>()?;
             messages.reverse();
+            let before = messages.first().map_or(0, |first| first.seq.saturating_sub(1));
+            let is_all = messages.len() < limit as usize;
+            whole(conversation, if is_all { 0 } else { before }, &messages, last.filter(|_| limit > 0))?;
             Ok(messages)
         })
         .await
@@ -63,7 +76,7 @@ impl Conversations for SqliteStore {
             // No id is as short as nothing.
             let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes());
             let mut statement = connection.prepare_cached(
-                "SELECT messages.id, conversation, seq, agent, person, author, text, at
+                "SELECT messages.id, conversation, seq, agent, person, author, text, at, checksum
                  FROM conversations JOIN messages ON conversation = conversations.id AND seq = last_seq
                  WHERE conversations.id > ?1 ORDER BY conversations.id LIMIT ?2",
             )?;
@@ -143,7 +156,7 @@ fn append(connection: &Connection, new: NewMessage) -> rusqlite::Result<Appended
 
 /// Which message was stored under a key, and when.
 pub(super) const SAID: &str =
-    "SELECT id, messages.conversation, messages.seq, agent, person, author, text, messages.at, message_keys.at
+    "SELECT id, messages.conversation, messages.seq, agent, person, author, text, messages.at, checksum, message_keys.at
      FROM message_keys JOIN messages
          ON messages.conversation = message_keys.conversation AND messages.seq = message_keys.seq
      WHERE principal = ?1 AND key = ?2";
@@ -151,7 +164,7 @@ pub(super) const SAID: &str =
 /// What was stored under this key, if that is not too long ago.
 fn said(connection: &Connection, key: &RequestKey, now: Timestamp) -> rusqlite::Result<Option<Message>> {
     let mut statement = connection.prepare_cached(SAID)?;
-    let said = statement.query_row([&key.principal, &key.key], |row| Ok((message(row)?, row.get(8)?)));
+    let said = statement.query_row([&key.principal, &key.key], |row| Ok((message(row)?, row.get(9)?)));
     Ok(said.optional()?.filter(|(_, at)| is_kept(*at, now)).map(|(message, _)| message))
 }
 
@@ -193,7 +206,53 @@ fn next_position(connection: &Connection, conversation: ConversationId) -> rusql
          ON CONFLICT (id) DO UPDATE SET last_seq = last_seq + 1
          RETURNING last_seq",
     )?;
-    statement.query_row([conversation.0.as_bytes()], |row| count(row, 0))
+    let next = statement.query_row([conversation.0.as_bytes()], |row| count(row, 0))?;
+    // A number that the disk has changed would leave a hole that is there for ever.
+    if next > 1 && !is_there(connection, conversation, next - 1)? {
+        return Err(missing(conversation, next - 1).into());
+    }
+    Ok(next)
+}
+
+/// Whether there is a message at this position.
+fn is_there(connection: &Connection, conversation: ConversationId, seq: u64) -> rusqlite::Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM messages WHERE conversation = ?1 AND seq = ?2")?;
+    statement.exists(params![conversation.0.as_bytes(), counted(seq)?])
+}
+
+/// The position of the last message, as it is written apart from the messages.
+fn last_position(connection: &Connection, conversation: ConversationId) -> rusqlite::Result<Option<u64>> {
+    let mut statement = connection.prepare_cached("SELECT last_seq FROM conversations WHERE id = ?1")?;
+    statement.query_row([conversation.0.as_bytes()], |row| count(row, 0)).optional()
+}
+
+/// Fails unless `messages` follow `after` and each other, and reach `last` if that is given and lies beyond `after`.
+fn whole(
+    conversation: ConversationId,
+    after: u64,
+    messages: &[Message],
+    last: Option<u64>,
+) -> rusqlite::Result<()> {
+    let mut expected = after;
+    for message in messages {
+        expected = expected.saturating_add(1);
+        if message.seq != expected {
+            return Err(missing(conversation, expected).into());
+        }
+    }
+    match last {
+        Some(last) if last > expected => Err(missing(conversation, expected + 1).into()),
+        _ => Ok(()),
+    }
+}
+
+fn missing(conversation: ConversationId, seq: u64) -> Damage {
+    Damage { table: "messages", row: row_name(conversation, seq), what: "is missing" }
+}
+
+fn row_name(conversation: ConversationId, seq: u64) -> String {
+    format!("conversation {}, position {seq}", conversation.0)
 }
 
 /// The last message of the conversation, if there is one.
@@ -202,7 +261,7 @@ pub(super) fn last(
     conversation: ConversationId,
 ) -> rusqlite::Result<Option<Message>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, conversation, seq, agent, person, author, text, at
+        "SELECT id, conversation, seq, agent, person, author, text, at, checksum
          FROM messages WHERE conversation = ?1 ORDER BY seq DESC LIMIT 1",
     )?;
     statement.query_row([conversation.0.as_bytes()], message).optional()
@@ -210,27 +269,37 @@ pub(super) fn last(
 
 fn insert(connection: &Connection, message: &Message) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO messages (id, conversation, seq, agent, person, author, text, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO messages (conversation, seq, id, agent, person, author, text, at, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    let columns = params![
-        message.id.0.as_bytes(),
-        message.conversation.0.as_bytes(),
-        // It came out of an INTEGER column just now, so it fits.
-        message.seq as i64,
-        message.agent.as_str(),
-        message.person.as_str(),
-        match message.author {
-            Party::Person => "person",
-            Party::Agent => "agent",
-        },
-        message.text,
-        message.at.0,
+    let columns = [
+        ValueRef::Blob(message.conversation.0.as_bytes()),
+        ValueRef::Integer(counted(message.seq)?),
+        ValueRef::Blob(message.id.0.as_bytes()),
+        ValueRef::Text(message.agent.as_str().as_bytes()),
+        ValueRef::Text(message.person.as_str().as_bytes()),
+        ValueRef::Text(match message.author {
+            Party::Person => b"person",
+            Party::Agent => b"agent",
+        }),
+        ValueRef::Text(message.text.as_bytes()),
+        ValueRef::Integer(message.at.0),
     ];
-    statement.execute(columns).map(drop)
+    let checksum = ValueRef::Integer(checksum::of_row(Table::Messages, &columns));
+    let columns = columns.into_iter().chain([checksum]).map(ToSqlOutput::Borrowed);
+    statement.execute(params_from_iter(columns)).map(drop)
 }
 
+/// The message in a row of `id, conversation, seq, agent, person, author, text, at, checksum`, if it is what was written.
 pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let columns = checksum::columns(row, [1, 2, 0, 3, 4, 5, 6, 7])?;
+    checksum::check(Table::Messages, &columns, row.get(8)?, || {
+        // They may be what is damaged, and are the only name that the row has.
+        match (conversation_id(row, 1), count(row, 2)) {
+            (Ok(conversation), Ok(seq)) => row_name(conversation, seq),
+            _ => "whose key cannot be read".into(),
+        }
+    })?;
     Ok(Message {
         id: message_id(row, 0)?,
         conversation: conversation_id(row, 1)?,

@@ -6,6 +6,11 @@
 //! | `writer` | how writes become durable: one thread, many writes per commit |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
+//! | `health`, `watch` | how the disk is; what is looked at once a second |
+//! | `log` | whether the write-ahead log still has what it had |
+//! | `recovery` | how a database is trusted again after its disk has failed |
+//! | `inspection` | what is wrong with a data directory |
+//! | `checksum`, `damage` | whether a row is what was written, and what it is called when it is not |
 //! | `people`, `profiles`, `keys`, `logins`, `revocations`, `requests`, `agents`, `bonds`, `conversations`, `webhooks`, `wallets`, `tasks`, `workers`, `jobs` | which statements each noun needs |
 //! | `upkeep` | how what has had its time is thrown away |
 //! | `rows` | how columns become ids and numbers |
@@ -15,15 +20,21 @@
 
 mod agents;
 mod bonds;
+mod checksum;
 mod conversations;
+mod damage;
 mod directory;
 mod failure;
+pub(crate) mod health;
+pub(crate) mod inspection;
 mod jobs;
 mod keys;
+mod log;
 mod logins;
 mod people;
 mod profiles;
 mod readers;
+mod recovery;
 mod requests;
 mod revocations;
 mod rows;
@@ -32,6 +43,7 @@ mod tasks;
 mod tests;
 mod upkeep;
 mod wallets;
+pub(crate) mod watch;
 mod webhooks;
 mod workers;
 mod writer;
@@ -45,7 +57,9 @@ use rusqlite::Connection;
 
 use crate::telemetry::histogram::Reading;
 use directory::Directory;
+use health::Health;
 use readers::Readers;
+use watch::Watch;
 use writer::Writer;
 
 /// A store in `antiphon.db`, inside a directory that belongs to it alone.
@@ -54,8 +68,10 @@ use writer::Writer;
 /// blocking a runtime. A write whose future is dropped after it was queued still happens.
 pub struct SqliteStore {
     // In this order: the writer closes last, so that it can fold the log into the database.
+    _watch: Watch,
     readers: Readers,
     writer: Writer,
+    health: Arc<Health>,
 }
 
 /// How a [`SqliteStore`] works.
@@ -75,6 +91,8 @@ pub struct Settings {
     pub busy_timeout: Duration,
     /// From which size of the write-ahead log, in bytes, it is made small again even if readers have to be waited for.
     pub log_limit: u64,
+    /// How few free bytes of the disk are a warning in the log.
+    pub low_space: u64,
 }
 
 impl Default for Settings {
@@ -87,6 +105,7 @@ impl Default for Settings {
             batch_time: Duration::from_millis(5),
             busy_timeout: Duration::from_secs(1),
             log_limit: 64 * 1024 * 1024,
+            low_space: 256 * 1024 * 1024,
         }
     }
 }
@@ -117,13 +136,20 @@ impl SqliteStore {
     /// Opens the database in `directory`, making both when there is none, and brings it to the newest schema.
     ///
     /// Blocks. Fails when the directory belongs to another server that runs, when its database was written by a newer Antiphon,
-    /// and when it cannot be read or written.
+    /// when something that was acknowledged is lost, and when it cannot be read or written.
     pub fn open(directory: &Path, settings: Settings) -> Result<Self, Fault> {
         let directory = Arc::new(Directory::open(directory, &settings)?);
         let connection = directory.migrate(directory.connect()?)?;
-        let readers = Readers::start(&directory, &settings)?;
-        let writer = Writer::start(directory, connection, &settings)?;
-        Ok(Self { readers, writer })
+        let (readers, connections) = Readers::start(&directory, &settings)?;
+        let health = Arc::new(Health::default());
+        let writer = Writer::start(directory.clone(), connection, connections, health.clone(), &settings)?;
+        let watch = Watch::start(directory.database(), health.clone(), writer.prober(), settings.low_space)?;
+        Ok(Self { _watch: watch, readers, writer, health })
+    }
+
+    /// How the disk under the database is.
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Finishes what is queued, folds the log into the database and closes it. Whatever is asked afterwards is a fault. A second

@@ -1,6 +1,9 @@
 //! Does the SQLite store keep the contract, and what was stored, through everything that can happen to a file?
 
 mod credentials;
+mod damage;
+mod full;
+mod inspection;
 mod wallets;
 mod work;
 
@@ -20,12 +23,13 @@ use antiphon_core::contract;
 use antiphon_core::conversation::Party;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
 use antiphon_core::ports::{Appended, Committed, Conversations, Keys, NewMessage, People, Quota};
-use antiphon_core::refusal::Fault;
+use antiphon_core::refusal::{Code, Fault};
 use futures_util::future::join_all;
 use rusqlite::{Connection, ErrorCode, ffi};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, yield_now};
 
+use super::health::Condition;
 use super::{Settings, SqliteStore, Synchronous};
 
 #[tokio::test]
@@ -196,6 +200,8 @@ async fn a_full_disk_is_a_fault_until_there_is_space_again() {
         }
     };
     assert_eq!(code(&fault), Some(ErrorCode::DiskFull));
+    assert!(fault.refusal().message.starts_with("The disk of this server is full"), "{fault:?}");
+    assert_eq!(store.health().unready(), None, "another server would have no more room");
     assert!(store.append(message(&large), told.committed()).await.is_err(), "it is still full");
     assert_eq!(told.texts().len() as u64, stored - 1, "nobody hears of what is not stored");
     assert_eq!(texts(&store).await.len() as u64, stored, "what was answered is there, and reads go on");
@@ -265,9 +271,18 @@ async fn after_the_disk_failed_nothing_is_stored_until_the_log_is_safe_in_the_da
     assert!(hold.release().await.is_err(), "it was in the same commit");
     assert_eq!(code(&neighbour.await.unwrap().unwrap_err()), Some(ErrorCode::SystemIoFailure));
     assert_eq!(code(&broken.await.unwrap().unwrap_err()), Some(ErrorCode::SystemIoFailure));
-    assert_eq!(code(&append(&store, message("too early")).await.unwrap_err()), Some(ErrorCode::DatabaseBusy));
+    let refused = append(&store, message("too early")).await.unwrap_err().refusal();
+    assert!(matches!(refused.code, Code::Unavailable { .. }), "{refused:?}");
+    assert!(refused.message.starts_with("The disk of this server has failed"), "{refused:?}");
+    assert!(store.health().unready().is_some());
+    assert_eq!(texts(&store).await, ["before"], "reads go on");
 
-    stranger.execute_batch("COMMIT").unwrap();
+    drop(stranger);
+    while store.health().condition() != Condition::Sound {
+        store.writer.prober().probe();
+        yield_now().await;
+    }
+    assert_eq!(store.health().unready(), None);
     assert_eq!(seq(append(&store, message("after")).await), 2);
     assert_eq!(texts(&store).await, ["before", "after"]);
     let marked = store.write("looking", |connection| connection.table_exists(Some("temp"), "mark")).await;

@@ -1,17 +1,20 @@
 //! Which statements the ledgers of tokens need.
 //!
 //! The database holds the same rules itself (`V4__wallet.sql`): an entry that does not continue its ledger, a second one under
-//! a key, and any change of what is written are errors there, whoever tries.
+//! a key, and any change of what is written are errors there, whoever tries. What is read is what was written, or a fault: each
+//! row is compared with its checksum, positions have no holes, and a ledger ends where `ledger_ends` says.
 
 use antiphon_core::ids::{MessageId, PersonId, Timestamp};
 use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, OnTold, Wallets};
 use antiphon_core::refusal::Fault;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 use async_trait::async_trait;
-use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::SqliteStore;
+use super::checksum::{self, Table};
+use super::damage::Damage;
 use super::rows::{count, counted, message_id, person_id};
 
 /// Milliseconds of a day.
@@ -69,11 +72,16 @@ impl Wallets for SqliteStore {
         // No position lies beyond i64::MAX.
         let (person, after) = (person.clone(), i64::try_from(after).unwrap_or(i64::MAX));
         self.read("reading a ledger", move |connection| {
+            let end = end(connection, &person)?;
             let mut statement = connection.prepare_cached(
-                "SELECT person, position, amount, balance, reason, key, at
+                "SELECT person, position, amount, balance, reason, key, at, checksum
                  FROM ledger WHERE person = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
             )?;
-            statement.query_map(params![person.as_str(), after, limit], entry)?.collect()
+            let found = statement.query_map(params![person.as_str(), after, limit], entry)?;
+            let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            let ends = found.len() < limit as usize;
+            whole(&person, after.cast_unsigned(), &found, end.filter(|_| ends))?;
+            Ok(found)
         })
         .await
     }
@@ -99,15 +107,18 @@ impl Wallets for SqliteStore {
 }
 
 /// How a ledger stands.
-pub(super) const STAND: &str =
-    "SELECT balance, position FROM ledger WHERE person = ?1 ORDER BY position DESC LIMIT 1";
+pub(super) const STAND: &str = "SELECT person, position, amount, balance, reason, key, at, checksum
+     FROM ledger WHERE person = ?1 ORDER BY position DESC LIMIT 1";
+
+/// Where a ledger ends.
+const END: &str = "SELECT position FROM ledger_ends WHERE person = ?1";
 
 /// The entry under a key.
-pub(super) const KEYED: &str = "SELECT person, position, amount, balance, reason, key, at
+pub(super) const KEYED: &str = "SELECT person, position, amount, balance, reason, key, at, checksum
      FROM ledger WHERE person = ?1 AND reason = ?2 AND key = ?3";
 
 /// The deposit of a payment.
-pub(super) const PAYMENT: &str = "SELECT person, position, amount, balance, reason, key, at
+pub(super) const PAYMENT: &str = "SELECT person, position, amount, balance, reason, key, at, checksum
      FROM ledger WHERE reason = 'deposit' AND key = ?1";
 
 /// What somebody's messages cost. An overflow is an error, and there is none below the limits of a balance.
@@ -195,27 +206,61 @@ fn earlier(connection: &Connection, new: &NewEntry) -> rusqlite::Result<Option<E
 }
 
 fn stand(connection: &Connection, person: &PersonId) -> rusqlite::Result<Balance> {
-    let mut statement = connection.prepare_cached(STAND)?;
-    let balance = statement
-        .query_row([person.as_str()], |row| Ok(Balance { tokens: count(row, 0)?, position: count(row, 1)? }));
-    Ok(balance.optional()?.unwrap_or_default())
+    // Before the entry: one that is made meanwhile only makes the ledger longer.
+    let end = end(connection, person)?;
+    let last = connection.prepare_cached(STAND)?.query_row([person.as_str()], entry).optional()?;
+    let position = last.as_ref().map_or(0, |last| last.position);
+    if let Some(end) = end.filter(|end| *end > position) {
+        return Err(missing(person, end).into());
+    }
+    Ok(last.map_or_else(Balance::default, |last| Balance { tokens: last.balance, position: last.position }))
+}
+
+/// Where this ledger ends, as it is written apart from the entries.
+fn end(connection: &Connection, person: &PersonId) -> rusqlite::Result<Option<u64>> {
+    connection.prepare_cached(END)?.query_row([person.as_str()], |row| count(row, 0)).optional()
+}
+
+/// Fails unless `entries` follow `after` and each other, and reach `end` if that is given and lies beyond `after`.
+fn whole(person: &PersonId, after: u64, entries: &[Entry], end: Option<u64>) -> rusqlite::Result<()> {
+    let mut expected = after;
+    for entry in entries {
+        expected = expected.saturating_add(1);
+        if entry.position != expected {
+            return Err(missing(person, expected).into());
+        }
+    }
+    match end {
+        Some(end) if end > expected => Err(missing(person, expected + 1).into()),
+        _ => Ok(()),
+    }
+}
+
+fn missing(person: &PersonId, position: u64) -> Damage {
+    Damage { table: "ledger", row: row_name(person.as_str(), position), what: "is missing" }
+}
+
+fn row_name(person: &str, position: u64) -> String {
+    format!("of {person}, position {position}")
 }
 
 fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO ledger (person, position, amount, balance, reason, key, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO ledger (person, position, amount, balance, reason, key, at, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    let columns = params![
-        entry.person.as_str(),
-        counted(entry.position)?,
-        entry.amount,
-        counted(entry.balance)?,
-        entry.reason.name(),
-        entry.key,
-        entry.at.0,
+    let columns = [
+        ValueRef::Text(entry.person.as_str().as_bytes()),
+        ValueRef::Integer(counted(entry.position)?),
+        ValueRef::Integer(entry.amount),
+        ValueRef::Integer(counted(entry.balance)?),
+        ValueRef::Text(entry.reason.name().as_bytes()),
+        entry.key.as_deref().map_or(ValueRef::Null, |key| ValueRef::Text(key.as_bytes())),
+        ValueRef::Integer(entry.at.0),
     ];
-    statement.execute(columns).map(drop)
+    let checksum = ValueRef::Integer(checksum::of_row(Table::Ledger, &columns));
+    let columns = columns.into_iter().chain([checksum]).map(ToSqlOutput::Borrowed);
+    statement.execute(params_from_iter(columns)).map(drop)
 }
 
 /// Closes the charge of a message; returns whose it was and how much, if it was open.
@@ -226,7 +271,16 @@ fn close(connection: &Connection, message: MessageId) -> rusqlite::Result<Option
     closed.optional()
 }
 
+/// The entry in a row of `person, position, amount, balance, reason, key, at, checksum`, if it is what was written.
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let columns = checksum::columns(row, [0, 1, 2, 3, 4, 5, 6])?;
+    checksum::check(Table::Ledger, &columns, row.get(7)?, || {
+        // They may be what is damaged, and are the only name that the row has.
+        match (person_id(row, 0), count(row, 1)) {
+            (Ok(person), Ok(position)) => row_name(person.as_str(), position),
+            _ => "whose key cannot be read".into(),
+        }
+    })?;
     Ok(Entry {
         person: person_id(row, 0)?,
         position: count(row, 1)?,

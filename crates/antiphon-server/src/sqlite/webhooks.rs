@@ -50,7 +50,7 @@ impl Announcements for SqliteStore {
             // The order of the joins is the order of reading: conversations with a rest first, then only that rest.
             let mut statement = connection.prepare_cached(
                 "SELECT messages.id, messages.conversation, messages.seq, messages.agent, messages.person, messages.author,
-                        messages.text, messages.at
+                        messages.text, messages.at, messages.checksum
                  FROM webhook_following
                  CROSS JOIN conversations
                  LEFT JOIN webhook_announced ON webhook_announced.conversation = conversations.id

@@ -3,6 +3,7 @@
 use super::Part;
 use super::exposition::Page;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::health::Condition;
 
 /// Nanoseconds in a second.
 const NANOSECONDS: f64 = 1e9;
@@ -15,6 +16,13 @@ impl Part for SqliteStore {
         page.counter("antiphon_store_writes_total", "Writes, by whether they were stored.")
             .sample(&[("end", "stored")], counts.writes)
             .sample(&[("end", "failed")], counts.failures);
+        page.gauge("antiphon_disk_free_bytes", "Bytes that the file system of the data directory has left.")
+            .sample(&[], self.health().free());
+        let now = self.health().condition();
+        let mut disk = page.gauge("antiphon_disk_condition", "1 for how the disk of the data directory is.");
+        for condition in Condition::ALL {
+            disk.sample(&[("condition", condition.name())], u8::from(condition == now));
+        }
         let (time, writes) = self.commits();
         page.histogram(
             "antiphon_store_commit_duration_seconds",

@@ -152,8 +152,10 @@ fn page(core: &Core, method: &Method, path: &str) -> Reply {
     }
     match path {
         "/healthz" => plain(StatusCode::OK, if core.shared.demo { "ok demo=1\n" } else { "ok\n" }),
-        "/readyz" if core.shared.is_ready() => plain(StatusCode::OK, "ready\n"),
-        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        "/readyz" => match core.shared.unready() {
+            None => plain(StatusCode::OK, "ready\n"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
+        },
         "/version" => plain(StatusCode::OK, concat!("antiphon ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => {
             plain(StatusCode::NOT_FOUND, "There is nothing here. Socket.IO is served on its mounts' paths.\n")

@@ -25,6 +25,7 @@
 //! | [`issuers`] | issuers of tokens whose keys are fetched |
 //! | [`logs`] | what is logged of a connection, and what is not |
 //! | [`faults`] | what clients see of a store that fails |
+//! | [`disk`] | what clients and operators see when the disk fails or is full |
 //! | [`resume`] | what a client finds that comes back after its connection was lost |
 //! | [`leaving`] | a client that goes right after it said something |
 //! | [`stop`] | the end of the server |
@@ -52,6 +53,7 @@ mod claims;
 mod cli;
 mod companion;
 mod credentials;
+mod disk;
 mod faults;
 mod handshake;
 mod issuers;

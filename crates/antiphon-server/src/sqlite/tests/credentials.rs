@@ -9,7 +9,9 @@ use antiphon_core::ports::{
 };
 use rusqlite::params;
 
-use super::super::{conversations, directory, jobs, keys, logins, requests, revocations, upkeep, wallets};
+use super::super::{
+    checksum, conversations, directory, jobs, keys, logins, requests, revocations, upkeep, wallets,
+};
 use super::*;
 
 #[tokio::test]
@@ -229,6 +231,7 @@ async fn a_store_that_stopped_at_any_schema_goes_on_to_the_newest() {
     for done in 0..=migrations.len() {
         let directory = TempDir::new().unwrap();
         let mut old = Connection::open(directory.path().join("antiphon.db")).unwrap();
+        checksum::install(&old).unwrap();
         refinery::Runner::new(&migrations[..done]).run(&mut old).unwrap();
         drop(old);
         let store = open(directory.path(), patient());

@@ -10,6 +10,7 @@ use antiphon_core::ports::{Booked, Bus as _, Charge, Listener, Mark, Wallets};
 use antiphon_core::refusal::Code;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Reason};
 
+use super::super::checksum;
 use super::*;
 use crate::models;
 
@@ -67,7 +68,12 @@ async fn the_database_refuses_to_change_a_ledger_or_to_continue_it_wrongly() {
         assert!(refused.is_err(), "{statement}: {refused:?}");
     }
     // Or else the list above says nothing.
-    let accepted = stranger.execute(&format!("{insert} ('ada', 2, 1, 11, 'grant', NULL, 0)"), []);
+    checksum::install(&stranger).unwrap();
+    let accepted = stranger.execute(
+        "INSERT INTO ledger VALUES
+             ('ada', 2, 1, 11, 'grant', NULL, 0, row_checksum('ledger', 'ada', 2, 1, 11, 'grant', NULL, 0))",
+        [],
+    );
     assert_eq!(accepted, Ok(1));
     assert_eq!(adds_up(&*store, &person("ada").id).await, 11);
 }

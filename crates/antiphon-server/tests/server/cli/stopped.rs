@@ -133,3 +133,32 @@ fn a_token_is_signed_by_a_configured_issuer() {
 
     assert!(Operator::new().fail(&["token", "create", "ada"]).contains("no [[auth.issuer]]"));
 }
+
+#[test]
+fn a_doctor_finds_nothing_in_a_sound_directory_and_says_what_is_wrong_with_another() {
+    let operator = Operator::new();
+    operator.ask(&["user", "add", "ada", "--data", "data"]);
+    let said = operator.ask(&["doctor", "--data", "data"]);
+    assert!(said.contains("no server runs on it") && said.contains("good     structure"), "{said}");
+    let report: Value = serde_json::from_str(&operator.ask(&["doctor", "--data", "data", "--json"])).unwrap();
+    assert_eq!((&report["sound"], &report["findings"]), (&true.into(), &serde_json::json!([])));
+
+    operator.write("data/antiphon.db", "");
+    let done = operator.run(&["doctor", "--data", "data"]);
+    assert_eq!(done.status, 1);
+    assert!(done.stdout.contains("ERROR    files: data/antiphon.db is empty"), "{}", done.stdout);
+    assert!(done.stderr.contains("something is lost or broken"), "{}", done.stderr);
+    let refused = operator.fail(&["user", "list", "--data", "data"]);
+    assert!(refused.contains("antiphon.db is empty or gone, but this directory had a database"), "{refused}");
+    assert_eq!(operator.run(&["doctor", "--data", "nowhere"]).status, 1);
+}
+
+#[test]
+fn a_doctor_looks_at_the_data_of_a_server_that_runs_on_it() {
+    let operator = Operator::new();
+    operator.write("antiphon.toml", FILE);
+    operator.ask(&["user", "add", "ada", "--data", "data"]);
+    let _server = operator.serve(&[]);
+    let said = operator.ask(&["doctor"]);
+    assert!(said.contains("data: a server runs on it") && said.contains("good     ledger"), "{said}");
+}
