@@ -35,6 +35,7 @@ use crate::topic::Topic;
 ///
 /// Events that one thread publishes to one topic reach each listener in that order. Publishing never blocks and never
 /// fails: an implementation that reaches other nodes queues, bounded, and marks the gap when it could not keep up.
+#[async_trait]
 pub trait Bus: Send + Sync {
     /// Hands the envelope to every listener of its topics, once to each.
     fn publish(&self, envelope: Envelope);
@@ -43,6 +44,9 @@ pub trait Bus: Send + Sync {
     /// From now on `listener` hears `topic`, and gets `mark` with every event from there. Listening twice is listening once,
     /// with the later mark.
     fn listen(&self, listener: ListenerId, topic: &Topic, mark: Mark);
+    /// Waits until every event of this node whose publishing began before has reached its listeners. Whoever begins to listen and
+    /// waits for this knows that what they do not hear has been heard by those who listened before.
+    async fn settled(&self);
     /// From now on `listener` does not hear `topic`.
     fn unlisten(&self, listener: ListenerId, topic: &Topic);
     /// From now on, for good, `listener` hears every envelope that is published on this node, whatever its topic and whether

@@ -1,11 +1,12 @@
 //! Does a bus reach everybody who listens, in order, and nobody else?
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::event::{Envelope, Event, Signal};
 use crate::ids::{AgentId, ConnectionId, ConversationId, PersonId, TaskId};
@@ -25,9 +26,39 @@ pub async fn bus(open: impl AsyncFn() -> Arc<dyn Bus>) {
     each_publishers_events_arrive_in_order(open().await).await;
     a_listener_may_publish_while_it_hears(open().await).await;
     listening_comes_and_goes_while_others_publish(open().await).await;
+    a_bus_has_settled_when_what_was_underway_has_arrived(open().await).await;
     a_tap_hears_everything_once(&*open().await).await;
     a_tap_hears_in_the_order_of_others(open().await).await;
     an_envelope_with_several_topics_reaches_each_listener_once(&*open().await).await;
+}
+
+async fn a_bus_has_settled_when_what_was_underway_has_arrived(bus: Arc<dyn Bus>) {
+    /// Says when it begins to hear, and is done when told.
+    struct Slow(mpsc::UnboundedSender<()>, Mutex<std::sync::mpsc::Receiver<()>>);
+    impl Listener for Slow {
+        fn deliver(&self, _: &Arc<Envelope>, _: Mark) {
+            self.0.send(()).expect("the test listens");
+            self.1.lock().expect("nobody panics here").recv().expect("the test goes on");
+        }
+    }
+    let ((begun, mut hears), (go_on, told)) = (mpsc::unbounded_channel(), std::sync::mpsc::channel());
+    bus.settled().await;
+    let slow = bus.attach(Arc::new(Slow(begun, Mutex::new(told))));
+    let place = named("place");
+    bus.listen(slow, &place, Mark::NONE);
+    let publisher = {
+        let (bus, place) = (bus.clone(), place.clone());
+        thread::spawn(move || bus.publish(signal(&place, "slow")))
+    };
+    hears.recv().await.expect("the event is on its way");
+    let mut settled = bus.settled();
+    assert!(timeout(Duration::ZERO, &mut settled).await.is_err());
+    // What begins meanwhile is not waited for.
+    bus.publish(signal(&named("elsewhere"), "quick"));
+    assert!(timeout(Duration::ZERO, &mut settled).await.is_err());
+    go_on.send(()).expect("it listens");
+    settled.await;
+    publisher.join().expect("it published");
 }
 
 async fn an_event_reaches_everybody_who_listens_to_its_topic(bus: &dyn Bus) {

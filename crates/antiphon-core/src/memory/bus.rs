@@ -7,9 +7,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use foldhash::fast::RandomState;
 
 use crate::event::Envelope;
@@ -23,6 +25,10 @@ pub struct MemoryBus {
     taps: RwLock<Hearers>,
     /// Whether there are taps. Publishers look at this alone as long as there are none.
     is_tapped: AtomicBool,
+    /// How many events are being published, by the phase in which that began.
+    underway: [AtomicUsize; 2],
+    /// In which phase publishing begins now.
+    phase: AtomicUsize,
     shards: [RwLock<HashMap<Topic, Hearers, RandomState>>; SHARDS],
     hasher: RandomState,
 }
@@ -34,6 +40,8 @@ impl MemoryBus {
             attached: RwLock::default(),
             taps: RwLock::new(Arc::new([])),
             is_tapped: AtomicBool::new(false),
+            underway: Default::default(),
+            phase: AtomicUsize::new(0),
             shards: Default::default(),
             hasher: RandomState::default(),
         }
@@ -71,8 +79,11 @@ impl Default for MemoryBus {
     }
 }
 
+#[async_trait]
 impl Bus for MemoryBus {
     fn publish(&self, envelope: Envelope) {
+        // Before anybody is looked up: who begins to listen now is either found, or waits for this.
+        let _underway = Underway::begin(self);
         let mut hearers = self.hearers(&envelope.topic);
         if !envelope.also.is_empty() {
             hearers = self.with_others(hearers, &envelope.also);
@@ -109,6 +120,16 @@ impl Bus for MemoryBus {
         }
     }
 
+    async fn settled(&self) {
+        for (phase, other) in [(0, 1), (1, 0)] {
+            // What begins from here on counts elsewhere, so that those before come to their end.
+            self.phase.store(other, Ordering::SeqCst);
+            while self.underway[phase].load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(A_MOMENT).await;
+            }
+        }
+    }
+
     fn unlisten(&self, listener: ListenerId, topic: &Topic) {
         let mut topics = self.shard(topic).write().unwrap_or_else(PoisonError::into_inner);
         let Some(hearers) = topics.get_mut(topic) else { return };
@@ -128,6 +149,26 @@ impl Bus for MemoryBus {
         *taps = taps.iter().cloned().chain([tap]).collect();
         drop(taps);
         self.is_tapped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long to wait before looking again whether a publisher, who takes far less, is done.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+/// An event that is being published, until dropped.
+struct Underway<'a>(&'a AtomicUsize);
+
+impl<'a> Underway<'a> {
+    fn begin(bus: &'a MemoryBus) -> Self {
+        let count = &bus.underway[bus.phase.load(Ordering::SeqCst) & 1];
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -133,6 +133,8 @@ async fn inherit(
     }
     // Before the old one goes: somebody who comes back at once was never away.
     core.shared.app.connected(&caller).await;
+    // Who published just now and did not find this one in its rooms has found the old one, and has told it.
+    core.shared.app.ports().bus.settled().await;
     let (answer, answered) = oneshot::channel();
     post(core, former, Mail::HandOver(Box::new(HandOver { session: former, heir: socket.id(), answer })));
     let mut kept = answered.await.map_err(|_| Reason::Unknown)?;
