@@ -11,7 +11,8 @@ const EACH = 50;
 export const drill = {
   id: "d10",
   title: "Storm (D-10)",
-  done: "10,000 WebSockets of 200 people in four processes, on the same cores as the server, each with the back-off of the official client. SIGKILL, and the server starts again three seconds later.",
+  done: (d) =>
+    `${d.rounds(10_000, 500).toLocaleString("en")} WebSockets, 50 of each person, in four processes, on the same cores as the server, each with the back-off of the official client. SIGKILL, and the server starts again three seconds later.`,
 
   async run(d) {
     const clients = d.rounds(10_000, 500);

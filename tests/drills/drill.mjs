@@ -123,6 +123,7 @@ export async function alone(url, drill) {
     figures: run.figures,
     failures: run.failures,
     seconds: Math.round(run.seconds),
+    size: process.env.ROUNDS ? `ROUNDS=${process.env.ROUNDS}` : "full",
     date: new Date().toISOString().slice(0, 10),
     machine: machine(),
     binary: BINARY.includes("/release/") ? "release" : "debug",

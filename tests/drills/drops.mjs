@@ -22,7 +22,7 @@ export const drill = {
   id: "drops",
   title: "Drops of the network",
   done: (d) =>
-    `${d.clients} WebSockets that ask for recovery, behind ${d.doors} proxies on the same cores. For ${d.minutes} the network is gone for 2 s twice a minute: all connections are reset, and new ones refused. ${d.rate} numbered events a second for everybody. The same for socket.io 4.8.4 with \`connectionStateRecovery\` in memory.`,
+    `${d.clients.toLocaleString("en")} WebSockets that ask for recovery, behind ${d.doors} proxies on the same cores. For ${d.minutes} the network is gone for 2 s twice a minute: all connections are reset, and new ones refused. ${d.rate} numbered events a second for everybody. The same for socket.io 4.8.4 with \`connectionStateRecovery\` in memory.`,
 
   async run(d) {
     const clients = (d.clients = d.rounds(10_000, 60));

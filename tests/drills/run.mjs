@@ -37,8 +37,8 @@ process.exit(failed === 0 ? 0 : 1);
 
 function page(results) {
   const summary = results.map((result) => {
-    const { title, failures, seconds, date, binary } = result;
-    return `| ${title} | ${failures.length === 0 ? "pass" : "**FAIL**"} | ${duration(seconds)} | ${binary} | ${date} |`;
+    const { title, failures, seconds, date, binary, size } = result;
+    return `| ${title} | ${failures.length === 0 ? "pass" : "**FAIL**"} | ${size} | ${duration(seconds)} | ${binary} | ${date} |`;
   });
   const machines = [...new Set(results.map(({ machine }) => machine))];
   const parts = results.map(({ title, done, figures, failures }) => {
@@ -46,7 +46,7 @@ function page(results) {
     const missed = failures.map((failure) => `- **${failure}**`);
     return [`## ${title}`, done, ["| figure | |", "|---|---|", ...rows].join("\n"), ...(missed.length > 0 ? [missed.join("\n")] : [])].join("\n\n");
   });
-  const table = ["| drill | result | took | binary | date |", "|---|---|---|---|---|", ...summary].join("\n");
+  const table = ["| drill | result | size | took | binary | date |", "|---|---|---|---|---|---|", ...summary].join("\n");
   return `${[HEAD, `Machine: ${machines.join("; ")}.`, table, ...parts].join("\n\n")}\n`.replace(/\n{3,}/g, "\n\n");
 }
 

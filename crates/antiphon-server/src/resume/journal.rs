@@ -146,13 +146,12 @@ impl Journal {
         self.entries.iter()
     }
 
-    /// Whether `envelope` is in it.
-    pub(crate) fn has(&self, envelope: &Arc<Envelope>) -> bool {
-        // What is looked for was said a moment ago.
-        self.entries
-            .iter()
-            .rev()
-            .any(|entry| matches!(&entry.what, What::Event(event) if Arc::ptr_eq(event, envelope)))
+    /// The events in it, in order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Arc<Envelope>> {
+        self.entries.iter().filter_map(|entry| match &entry.what {
+            What::Event(envelope) => Some(envelope),
+            What::Frame(_) | What::Moved => None,
+        })
     }
 
     /// Bytes that count for it.
@@ -355,10 +354,6 @@ mod tests {
             panic!()
         };
         assert_eq!(again.frames(), frame.frames());
-        assert!(journal.has(match &journal.entries().next().unwrap().what {
-            What::Event(event) => event,
-            _ => panic!("an event"),
-        }));
-        assert!(!read.has(&envelope("luna")));
+        assert_eq!((journal.events().count(), read.events().count()), (1, 1));
     }
 }

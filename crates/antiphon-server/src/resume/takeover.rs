@@ -140,6 +140,10 @@ async fn inherit(
     let mut kept = answered.await.map_err(|_| Reason::Unknown)?;
     let had = kept.had(asked.offset.as_deref())?;
     let position = kept.journal.position(had)?;
+    // Before anything of it is confirmed: this core may hear late what the client has had long ago.
+    if let Some(recovery) = &socket.recovery {
+        recovery.told.replace(kept.journal.events().cloned().collect());
+    }
     if let Some(had) = had {
         kept.journal.confirm(position, had);
     }
@@ -158,7 +162,7 @@ fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, kept: Kept, had: Optio
     socket.connection.push(core, Encoded::connected(namespace, &pid.answer(&kept.sid, None)));
     core.session_has_come(recovery, kept);
     socket.replay(core, had);
-    socket.release(core, |envelope| recovery.kept.borrow().journal.has(envelope));
+    socket.release(core, |envelope| recovery.has_told(envelope, core.shared.uptime()));
     if socket.is_ghost() {
         // It left, and was reported gone, while the core was still being told that it had come.
         return socket.say_gone(core);
