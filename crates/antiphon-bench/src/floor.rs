@@ -20,6 +20,9 @@ use crate::wire::{frame, packet, upgrade};
 /// Time between two pieces of a stream.
 const CHUNK_DELAY: Duration = Duration::from_millis(33);
 
+/// Where it says that it is; it answers everywhere.
+pub const PATH: &str = "/socket.io";
+
 /// Marks the listener among the epoll's entries; connections are numbered from 0.
 const LISTENER: u64 = u64::MAX;
 
@@ -31,6 +34,8 @@ pub const BROADCAST_BYTES: usize = 128;
 pub enum Role {
     /// One frame to every connection.
     Broadcast,
+    /// The frame that says that a task was created, to every connection.
+    Tasks,
     /// A frame every 33 ms to the sender, for as long as it stays.
     Streams,
     /// Nothing: acks, handshakes and waiting are all there is.
@@ -41,7 +46,7 @@ pub enum Role {
 pub fn serve(address: SocketAddr, role: Role) -> Result<()> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    process::announce(listener.local_addr()?, "/socket.io")?;
+    process::announce(listener.local_addr()?, PATH)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut floor = Floor {
@@ -92,6 +97,7 @@ struct Frames {
     connected: Vec<u8>,
     ack: Vec<u8>,
     typing: Vec<u8>,
+    task: Vec<u8>,
     piece: Vec<u8>,
 }
 
@@ -107,6 +113,7 @@ impl Frames {
             connected: frame::plain_text(r#"40{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
             ack: frame::plain_text(r#"431[{"ok":true}]"#),
             typing: frame::plain_text(&packet::typing_heard(&agent, "u0")),
+            task: frame::plain_text(&packet::task_heard()),
             piece: frame::plain_text(&packet::piece_heard("a100")),
         }
     }
@@ -141,9 +148,11 @@ impl Floor {
         }
         for _ in 0..triggers {
             match self.role {
-                Role::Broadcast => {
+                Role::Broadcast | Role::Tasks => {
+                    let frame =
+                        if self.role == Role::Tasks { &self.frames.task } else { &self.frames.typing };
                     for connection in self.connections.iter().flatten() {
-                        connection.write(&self.frames.typing);
+                        connection.write(frame);
                     }
                 }
                 Role::Streams => self.streams.push(Reverse((Instant::now() + CHUNK_DELAY, index))),

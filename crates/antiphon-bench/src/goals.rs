@@ -34,7 +34,7 @@ enum Limit {
 /// A goal's name, the rows that it is about, and its limit.
 type Goal = (&'static str, fn(Work) -> bool, Limit);
 
-fn goals() -> [Goal; 6] {
+fn goals() -> [Goal; 7] {
     [
         (
             "broadcast, one in flight, any number of receivers",
@@ -45,6 +45,11 @@ fn goals() -> [Goal; 6] {
             "broadcast, four in flight",
             |work| matches!(work, Work::Broadcast { in_flight: 4, .. }),
             Limit::TimesFloor(0.5),
+        ),
+        (
+            "a task's event to every dashboard",
+            |work| matches!(work, Work::Tasks { .. }),
+            Limit::TimesFloor(1.3),
         ),
         ("token streams", |work| matches!(work, Work::Streams { .. }), Limit::TimesFloor(1.3)),
         ("echo with ack", |work| matches!(work, Work::Echo { .. }), Limit::TimesFloor(1.7)),

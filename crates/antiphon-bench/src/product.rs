@@ -11,6 +11,9 @@ use serde_json::json;
 use crate::scenario::{Admission, Cast};
 use crate::wire::token;
 
+/// Where the mission API is.
+pub const MISSION_PATH: &str = "/ws";
+
 /// Whether the product counts what it does. Nobody reads the counts while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metrics {
@@ -125,10 +128,15 @@ data = {data}
 
 [[listener]]
 address = "127.0.0.1:0"
+routes = true
 
 [[listener.mount]]
 path = "/api/socketio"
 dialects = ["chat"]
+
+[[listener.mount]]
+path = "{MISSION_PATH}"
+dialects = ["mission"]
 
 [admin]
 address = "127.0.0.1:0"

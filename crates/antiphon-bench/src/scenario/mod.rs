@@ -7,6 +7,7 @@ pub mod durable;
 pub mod echo;
 pub mod handshake;
 pub mod idle;
+pub mod mission;
 pub mod streams;
 
 use std::ops::Range;
@@ -36,6 +37,11 @@ pub enum Work {
         receivers: usize,
         /// How many are sent at once before the next are.
         in_flight: usize,
+    },
+    /// One task created, which every dashboard hears of.
+    Tasks {
+        /// Connections that look after agents.
+        dashboards: usize,
     },
     /// Answers that arrive in pieces, each in a room of its own.
     Streams {
@@ -131,6 +137,7 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         row("broadcast-1000", Work::Broadcast { receivers: 1_000, in_flight: 1 }),
         row("broadcast-5000", Work::Broadcast { receivers: 5_000, in_flight: 1 }),
         row("burst", Work::Broadcast { receivers: 1_000, in_flight: 4 }),
+        row("mission", Work::Tasks { dashboards: 5_000 }),
         row("streams", Work::Streams { rooms: 1_000 }),
         row("echo", Work::Echo { clients: 100 }),
         row("saturation", Work::Saturation { clients: 1_000 }),
@@ -151,6 +158,7 @@ impl Work {
     pub fn with_connections(self, connections: usize) -> Self {
         match self {
             Self::Broadcast { in_flight, .. } => Self::Broadcast { receivers: connections, in_flight },
+            Self::Tasks { .. } => Self::Tasks { dashboards: connections },
             Self::Streams { .. } => Self::Streams { rooms: connections },
             Self::Echo { .. } => Self::Echo { clients: connections },
             Self::Saturation { .. } => Self::Saturation { clients: connections },
@@ -173,6 +181,9 @@ impl Work {
                     "{in_flight} broadcasts in flight, {} receivers, µs per delivery",
                     thousands(receivers)
                 )
+            }
+            Self::Tasks { dashboards } => {
+                format!("a task is created, {} dashboards, µs per delivery", thousands(dashboards))
             }
             Self::Streams { rooms } => {
                 format!("token streams, {} rooms of one, 30 chunks/s each, µs per chunk", thousands(rooms))
@@ -227,6 +238,7 @@ impl Work {
         let everyone = |people, agents| Cast { people, agents, ..Cast::NOBODY };
         match self {
             Self::Broadcast { .. } => broadcast::cast(),
+            Self::Tasks { .. } => mission::cast(),
             Self::Streams { rooms: connections }
             | Self::Echo { clients: connections }
             | Self::Saturation { clients: connections } => everyone(connections, connections),
@@ -244,6 +256,7 @@ impl Work {
     pub fn role(self) -> Role {
         match self {
             Self::Broadcast { .. } => Role::Broadcast,
+            Self::Tasks { .. } => Role::Tasks,
             Self::Streams { .. } => Role::Streams,
             _ => Role::Echo,
         }
@@ -256,6 +269,7 @@ impl Work {
             Self::Broadcast { receivers, in_flight } => {
                 broadcast::run(server, &cast, receivers, in_flight, pace)
             }
+            Self::Tasks { dashboards } => mission::run(server, &cast, dashboards, pace),
             Self::Streams { rooms } => streams::run(server, &cast, rooms, pace),
             Self::Echo { clients } => echo::run(server, &cast, clients, pace).map(|echo| echo.micros),
             Self::Saturation { clients } => {

@@ -73,6 +73,21 @@ pub fn typing_heard(agent: &str, person: &str) -> String {
     )
 }
 
+/// What the task is called that is created again and again.
+pub const TASK_TITLE: &str = "Summarise the week";
+
+/// What a server makes of such a task for its dashboards. Ids and moments have as many characters as any.
+pub fn task_heard() -> String {
+    format!(
+        r#"42["task:created",{{"event":"task:created","task_id":"6b1f93a4-0c55-4f0e-9d27-4a1957b0c2d8","task":{{"title":"{TASK_TITLE}","priority":"medium","status":"pending"}},"timestamp":"2026-11-20T10:00:00.123000"}}]"#
+    )
+}
+
+/// Whether an event says that a task was created.
+pub fn is_task(event: &[u8]) -> bool {
+    event.starts_with(br#"["task:created","#)
+}
+
 /// One piece of an agent's answer.
 pub fn piece_heard(agent: &str) -> String {
     format!(

@@ -25,7 +25,7 @@ const ALIKE: f64 = 0.75;
 const LONGEST: usize = 400;
 
 /// Arrays and objects that may be open at any place of a body.
-const DEPTH: usize = 64;
+pub(crate) const DEPTH: usize = 64;
 
 /// A JSON body as a `T`.
 pub(super) struct Body<T>(pub(super) T);
@@ -184,7 +184,7 @@ fn is_too_large(error: &(dyn Error + 'static)) -> bool {
 
 /// Whether no more than `limit` arrays and objects are open at any place of `text`. Needs no valid JSON, so that it can run
 /// first: what is relayed unread must not be a burden to those who read it.
-fn nests_within(text: &[u8], limit: usize) -> bool {
+pub(crate) fn nests_within(text: &[u8], limit: usize) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for byte in text {
         match (quoted, escaped, byte) {

@@ -55,6 +55,7 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
+pub(crate) use self::body::{DEPTH, nests_within};
 pub(crate) use self::caller::bearer;
 pub(crate) use self::pace::Paces;
 pub use self::settings::Settings;

@@ -6,8 +6,8 @@
 //! listener that is meant and is refused when there are several, unless one of them has its address from a variable with its
 //! full name (`ANTIPHON_LISTENER__0__ADDRESS`), which settles the matter. Such full names win over these in any case. Two
 //! variables that give one key different values are refused, unless only one of them belongs to the key's own dialect. A secret
-//! goes to the one issuer of HS256 that has none of its own, and is refused when there are several; without one it means
-//! nothing, because a variable alone must not make a server believe anybody.
+//! goes to the one issuer of HS256 that has none of its own, and is refused when there are several, and to the mission API where
+//! that is mounted and has none; without one it means nothing, because a variable alone must not make a server believe anybody.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,10 +42,17 @@ enum Part {
     Origins,
     /// A secret that is still missing.
     Secret,
+    /// A time in minutes, where the key has milliseconds.
+    Minutes,
+    /// A time in seconds, where the key has milliseconds.
+    Seconds,
 }
 
+/// The secret that the mission API signs with.
+const MISSION_SECRET: &str = "mission.secret";
+
 /// All of them whose key exists.
-pub(super) const ALIASES: [Alias; 12] = [
+pub(super) const ALIASES: [Alias; 15] = [
     Alias { name: "PORT", dialects: &["chat", "companion"], key: "listener.address", part: Part::Port },
     Alias { name: "SERVER_PORT", dialects: &["world"], key: "listener.address", part: Part::Port },
     Alias { name: "SERVER_HOST", dialects: &["world"], key: "listener.address", part: Part::Host },
@@ -93,6 +100,14 @@ pub(super) const ALIASES: [Alias; 12] = [
         part: Part::Whole,
     },
     Alias { name: "JWT_SECRET", dialects: &["mission"], key: "auth.issuer.secret", part: Part::Secret },
+    Alias { name: "JWT_SECRET", dialects: &["mission"], key: "mission.secret", part: Part::Secret },
+    Alias {
+        name: "ACCESS_TOKEN_EXPIRE_MINUTES",
+        dialects: &["mission"],
+        key: "mission.session",
+        part: Part::Minutes,
+    },
+    Alias { name: "HEARTBEAT_TIMEOUT", dialects: &["mission"], key: "agents.heartbeat", part: Part::Seconds },
 ];
 
 impl Alias {
@@ -101,7 +116,12 @@ impl Alias {
         match self.part {
             Part::Whole => "the value",
             Part::Port => "the port",
+            Part::Secret if self.key == MISSION_SECRET => {
+                "the secret, where the mission API is mounted and has none"
+            }
             Part::Secret => "the secret of the one issuer with HS256 that has none",
+            Part::Minutes => "the value, in minutes",
+            Part::Seconds => "the value, in seconds",
             Part::Host => "the host: an IP address, or `localhost`",
             Part::Origins => {
                 "the origins: one, several with commas, or a list; of a page's address its origin"
@@ -176,7 +196,12 @@ pub(super) fn apply(
 fn targets(tree: &Node, alias: &Alias) -> (Vec<Vec<Step>>, bool) {
     let key = |name: &str| Step::Key(name.to_owned());
     if alias.part == Part::Secret {
-        return (issuers_without_secret(tree), true);
+        let lacking = if alias.key == MISSION_SECRET {
+            mission_without_secret(tree)
+        } else {
+            issuers_without_secret(tree)
+        };
+        return (lacking, true);
     }
     let Some(rest) = alias.key.strip_prefix("listener.") else {
         return (vec![alias.key.split('.').map(key).collect()], true);
@@ -201,6 +226,20 @@ fn targets(tree: &Node, alias: &Alias) -> (Vec<Vec<Step>>, bool) {
     }
     let own = all.iter().any(|(_, speaks)| *speaks);
     (all.into_iter().filter(|(_, speaks)| *speaks || !own).map(|(path, _)| path).collect(), own)
+}
+
+/// Where the secret of the mission API would be, if that is mounted and has none.
+fn mission_without_secret(tree: &Node) -> Vec<Vec<Step>> {
+    let key = |name: &str| Step::Key(name.to_owned());
+    let has = |name: &str| tree.get(&[key("mission"), key(name)]).is_some();
+    let listeners = tree.get(&[key("listener")]).map_or(&[][..], Node::items);
+    let mounts = listeners.iter().flat_map(|one| one.get(&[key("mount")]).map_or(&[][..], Node::items));
+    let speaks = |mount: &Node| {
+        let dialects = mount.get(&[key("dialects")]).map_or(&[][..], Node::items);
+        dialects.iter().filter_map(Node::text).any(|name| name == "mission")
+    };
+    let lacks_one = mounts.into_iter().any(speaks) && !has("secret") && !has("secret_file");
+    lacks_one.then(|| vec![key("mission"), key("secret")]).into_iter().collect()
 }
 
 /// Where the secrets of issuers with HS256 would be that have none.
@@ -249,11 +288,20 @@ fn value(part: Part, text: &str, schema: Option<&Schema>) -> Result<toml::Value,
                 .ok_or_else(|| "must be * or addresses such as https://app.example.org, with commas".into())
         }
         Part::Secret => Ok(toml::Value::String(text.to_owned())),
+        Part::Minutes => milliseconds(text, 60_000),
+        Part::Seconds => milliseconds(text, 1_000),
         Part::Whole => {
             let schema = schema.ok_or("there is no such key")?;
             read(text, schema).ok_or_else(|| format!("must be {}", expected(schema)))
         }
     }
+}
+
+/// `text`, a whole number of units of so many milliseconds.
+fn milliseconds(text: &str, unit: i64) -> Result<toml::Value, String> {
+    let number = text.parse::<i64>().ok().filter(|number| *number > 0);
+    let product = number.and_then(|number| number.checked_mul(unit));
+    product.map(toml::Value::Integer).ok_or_else(|| "must be a whole number above 0".into())
 }
 
 /// The origin of a page's address.
@@ -355,6 +403,8 @@ mod tests {
             ("SOCKET_PING_TIMEOUT", "60000", "listener.0.mount.0.ping_timeout", "60000"),
             ("SOCKET_UPGRADE_TIMEOUT", "10000", "listener.0.mount.0.upgrade_timeout", "10000"),
             ("SOCKET_MAX_CONNECTIONS", "1000", "limits.connections", "1000"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "30", "mission.session", "1800000"),
+            ("HEARTBEAT_TIMEOUT", "30", "agents.heartbeat", "30000"),
         ] {
             let (tree, problems) = set(ONE, &[(name, text)], &[]);
             assert_eq!(problems, [""; 0], "{name}");
@@ -414,6 +464,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_goes_to_the_mission_api_where_it_is_mounted_and_lacks_one() {
+        let secret = ("JWT_SECRET", "0123456789abcdef");
+        let mounted = ONE.replace("'chat'", "'mission'");
+        let (tree, problems) = set(&mounted, &[secret], &[]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(at_key(&tree, "mission.secret"), "\"0123456789abcdef\"");
+        for text in [ONE, &format!("{mounted}\n[mission]\nsecret_file = 'a'\n")] {
+            let (tree, problems) = set(text, &[secret], &[]);
+            assert_eq!((problems, at_key(&tree, "mission.secret")), (Vec::new(), "-".into()), "{text}");
+        }
+    }
+
+    #[test]
     fn a_full_name_wins_over_an_alias() {
         let (tree, _) = set(ONE, &[("PORT", "80"), ("CORS_ORIGIN", "*")], &["listener"]);
         assert_eq!(at_key(&tree, "listener.0.address"), "\"127.0.0.1:3000\"");
@@ -440,6 +503,12 @@ mod tests {
             ("PORT", "65536", "environment PORT: must be a port"),
             ("SERVER_HOST", "example.org", "environment SERVER_HOST: must be an IP address"),
             ("CORS_ORIGIN", "app.example", "environment CORS_ORIGIN: must be *"),
+            ("HEARTBEAT_TIMEOUT", "0", "environment HEARTBEAT_TIMEOUT: must be a whole number above 0"),
+            (
+                "ACCESS_TOKEN_EXPIRE_MINUTES",
+                "9e9",
+                "environment ACCESS_TOKEN_EXPIRE_MINUTES: must be a whole",
+            ),
             ("SOCKET_PING_TIMEOUT", "soon", "environment SOCKET_PING_TIMEOUT: must be a whole number"),
         ] {
             let (_, problems) = set(ONE, &[(name, text)], &[]);

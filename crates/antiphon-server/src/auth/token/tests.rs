@@ -13,6 +13,7 @@ use serde_json::json;
 use super::keyring::{BELIEVED, FRESH, INTERVAL};
 use super::*;
 use crate::auth::secret;
+use crate::auth::settings::Settings;
 use crate::config::Secret;
 
 /// 20 November 2026, in seconds.

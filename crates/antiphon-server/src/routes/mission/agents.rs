@@ -133,6 +133,7 @@ async fn list(
     asker: Asker,
     Asked(Page { after, limit }): Asked<Page>,
 ) -> Result<Json<Vec<View>>, Problem> {
+    asker.may_look()?;
     let wrong = |refusal: Refusal| Problem::wrong(&["query", "after"], refusal.message);
     let after = after.as_deref().map(AgentId::parse).transpose().map_err(wrong)?;
     let Outcome::Workers(workers) = asker.order(&state, Command::ReadWorkers { after, limit }).await? else {
@@ -193,6 +194,7 @@ async fn read(
     asker: Asker,
     Named(agent): Named<AgentId>,
 ) -> Result<Json<View>, Problem> {
+    asker.may_look()?;
     Ok(Json(answer(&state, asker.order(&state, Command::ReadWorker { agent }).await?).await?))
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::State;
 use super::problem::Problem;
+use crate::api::{DEPTH, nests_within};
 
 /// A JSON object as a `T`. Members that `T` does not have are passed over, as the documented server does.
 pub(super) struct Body<T>(pub(super) T);
@@ -53,21 +54,21 @@ async fn text(request: Request, state: &State) -> Result<Bytes, Problem> {
 }
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    if !nests_within(text, DEPTH) {
+        return Err(Problem::wrong(
+            &["body"],
+            format!("The body nests more than {DEPTH} arrays and objects."),
+        ));
+    }
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize::<_, Object<T>>(&mut json).map_err(|error| {
+        if !error.inner().is_data() {
+            return Problem::wrong(&["body"], "This is not JSON.");
+        }
         let path = error.path().to_string();
-        let place: Vec<&str> =
-            ["body"].into_iter().chain(path.split('.').filter(|part| *part != ".")).collect();
-        // What stands in the wrong place may be a secret, so its kind is said and it is not.
-        let message = if error.inner().is_data() {
-            said(&error.inner().to_string())
-        } else {
-            "This is not JSON.".into()
-        };
-        Problem::wrong(
-            place.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().as_slice(),
-            message,
-        )
+        let parts = path.split('.').filter(|part| !part.is_empty());
+        let place: Vec<&str> = ["body"].into_iter().chain(parts).collect();
+        Problem::wrong(&place, said(&error.inner().to_string()))
     })?;
     json.end().map_err(|_| Problem::wrong(&["body"], "This is not JSON."))?;
     Ok(read.0)
@@ -216,6 +217,11 @@ mod tests {
         assert_eq!(
             wrong(r#"["a"]"#),
             Problem::wrong(&["body"], "invalid type: sequence, expected an object")
+        );
+        let deep = format!(r#"{{"title":"a","more":{}1{}}}"#, "[".repeat(64), "]".repeat(64));
+        assert_eq!(
+            wrong(&deep),
+            Problem::wrong(&["body"], "The body nests more than 64 arrays and objects.")
         );
         for text in ["", "{", r#"{"title":"a"} b"#, "{'title':1}"] {
             assert_eq!(wrong(text), Problem::wrong(&["body"], "This is not JSON."), "{text}");

@@ -82,6 +82,13 @@ impl Asker {
         access::may(&self.actor, action, Place::of(topic))
     }
 
+    /// Whether they may look at the work of all agents: said before anything is looked up, and as plainly as for what they may
+    /// not do.
+    pub(super) fn may_look(&self) -> Result<(), Problem> {
+        let looked = self.may(Action::Read, &Topic::Dashboard);
+        looked.map_err(|_| Problem::new(StatusCode::FORBIDDEN, "Your role does not allow that."))
+    }
+
     /// Has the core do `command`.
     pub(super) async fn order(&self, state: &State, command: Command) -> Result<Outcome, Problem> {
         let caller = Caller { actor: self.actor.clone(), connection: None };

@@ -136,6 +136,7 @@ async fn list(
     asker: Asker,
     Asked(Page { status, agent_id, after, limit }): Asked<Page>,
 ) -> Result<Json<Vec<View>>, Problem> {
+    asker.may_look()?;
     let status: Option<TaskStatus> = status.map(|text| word(&["query", "status"], &text)).transpose()?;
     let wrong = |refusal: Refusal| Problem::wrong(&["query", "agent_id"], refusal.message);
     let agent = agent_id.as_deref().map(AgentId::parse).transpose().map_err(wrong)?;
@@ -194,6 +195,7 @@ async fn read(
     asker: Asker,
     Named(task): Named<TaskId>,
 ) -> Result<Json<View>, Problem> {
+    asker.may_look()?;
     Ok(Json(answer(&state, asker.order(&state, Command::ReadTask { task }).await?).await?))
 }
 

@@ -204,7 +204,10 @@ async fn logging_out_ends_every_token_of_the_login_and_the_connections_that_they
 
     let out = ask(&server, Some(&token), "POST", "/auth/logout", "").await;
     assert_eq!(out, (200, json!({"message": "Successfully logged out"})));
-    assert_eq!(client.event().await, ("error".into(), json!({"message": "Your credential was revoked."})));
+    assert_eq!(
+        client.event().await,
+        ("error".into(), json!({"message": "Your credential has been revoked."}))
+    );
     assert_eq!(client.over().await, "1008 credential revoked");
     for dead in [&token, &renewed] {
         assert!(!is_let_in(&server, dead).await);

@@ -62,6 +62,28 @@ async fn whoever_is_refused_can_do_nothing() {
 }
 
 #[tokio::test]
+async fn on_a_mount_that_is_shared_a_token_means_this_api() {
+    let (server, _) = served(|config| {
+        config.listeners[0].mounts[2].dialects = vec!["companion".into(), "mission".into()];
+    })
+    .await;
+    let door = server.door().at("/socket.io");
+    let mut with = Client::connect(&door, Transport::Websocket, r#"{"token":"eve-key"}"#).await;
+    with.emit("subscribe", r#"{"room":"agent:123"}"#).await;
+    assert_eq!(with.event().await, ("subscribed".into(), json!({"room": "agent:123"})));
+    let refused = Client::try_connect(&door, Transport::Websocket, r#"{"token":"bad"}"#).await.err();
+    assert_eq!(refused, Some(json!({"message": "Invalid authentication"})));
+    for auth in ["", "{}"] {
+        let mut without = Client::connect(&door, Transport::Websocket, auth).await;
+        let asked = without.ask("subscribe", r#"{"room":"agent:123"}"#).await;
+        assert_eq!(without.ack(asked).await["ok"], json!(false), "{auth}");
+        without.engine.close().await;
+    }
+    with.engine.close().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_is_refused_may_try_again_on_the_same_connection() {
     let (server, _) = served(|_| {}).await;
     let mut engine = Engine::open(&server.door(), Transport::Websocket).await;

@@ -5,11 +5,13 @@
 //! | module | states |
 //! |---|---|
 //! | [`accounts`] | how people are added, log in, stay and leave |
+//! | [`drill`] | an agent's process is killed: what becomes of its task, and what a dashboard sees |
 //! | [`doors`] | where clients come in, and that whoever is refused can do nothing |
 //! | [`requests`] | what the routes answer, and that nothing comes of what they refuse |
 
 mod accounts;
 mod doors;
+mod drill;
 mod requests;
 
 use std::sync::Arc;

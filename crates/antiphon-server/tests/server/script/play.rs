@@ -90,11 +90,13 @@ async fn prepare(manner: &Manner, script: &Script, line: &AtomicUsize) -> (Confi
 
 /// The key of everybody who has one, by name.
 fn keys(script: &Script) -> HashMap<&str, &str> {
-    let key = |(_, given): &'_ (usize, Given)| match given {
-        Given::Person { name, key, .. } => Some((name.as_str(), key.as_str())),
-        _ => None,
-    };
-    script.given.iter().filter_map(key).collect()
+    let mut keys = HashMap::new();
+    for (_, given) in &script.given {
+        if let Given::Person { name, key, .. } = given {
+            keys.insert(name.as_str(), key.as_str());
+        }
+    }
+    keys
 }
 
 /// Says a few pieces, and then that it cannot.
@@ -138,18 +140,20 @@ impl Stage<'_> {
                 }
             }
             Step::Says { who, event, args } => {
-                self.client(who)?.emit(event, args).await;
+                let args = self.captures.fill(args);
+                self.client(who)?.emit(event, &args).await;
                 Ok(())
             }
             Step::Asks { who, event, args, answer } => {
+                let args = self.captures.fill(args);
                 let client = self.client(who)?;
-                let id = client.ask(event, args).await;
+                let id = client.ask(event, &args).await;
                 let heard = client.ack(id).await;
                 self.captures.compare(answer, &heard)
             }
             Step::Requests { who, method, path, body, status, answer } => {
                 let key = self.keys.get(who.as_str()).ok_or("they have no key")?;
-                let (path, body) = (self.captures.fill(path)?, self.captures.fill(body)?);
+                let (path, body) = (self.captures.fill(path), self.captures.fill(body));
                 let request = Request::new(method, &path)
                     .body(body)
                     .header("Content-Type", "application/json")
