@@ -35,15 +35,7 @@ impl Socket {
             _ => return Err(Refusal::new(Code::Forbidden, "This connection is somebody else's.")),
         }
         self.counted.set(count_in(core, &actor)?);
-        let (had, has) = (dialect.seats(&before), dialect.seats(&actor));
-        self.caller.borrow_mut().actor = actor;
-        self.stand(core);
-        for topic in had.iter().filter(|topic| !has.contains(topic)) {
-            core.leave(self.id(), topic);
-        }
-        for topic in has.iter().filter(|topic| !had.contains(topic)) {
-            core.join(self.id(), topic);
-        }
+        self.change_to(core, actor);
         tracing::debug!(connection = %self.connection.name(core), socket = %self.id(), "identified");
         self.arrive(core).await;
         Ok(Outcome::Done)

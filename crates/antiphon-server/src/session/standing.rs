@@ -132,7 +132,16 @@ impl Socket {
             return Err(Refusal::new(Code::Forbidden, "This token is somebody else's."));
         }
         let expires_at = actor.expires_at;
-        let (had, has) = (voice.dialect.seats(&before), voice.dialect.seats(&actor));
+        self.change_to(core, actor);
+        core.shared.counters.renewed();
+        Ok(expires_at)
+    }
+
+    /// From now on it is `actor`, as long as their credential is good, and sits where its dialect has them sit. It keeps its other
+    /// rooms.
+    pub(super) fn change_to(&self, core: &Rc<Core>, actor: Arc<Actor>) {
+        let dialect = &core.shared.voice(self.voice).dialect;
+        let (had, has) = (dialect.seats(&self.actor()), dialect.seats(&actor));
         self.caller.borrow_mut().actor = actor;
         self.stand(core);
         for topic in had.iter().filter(|topic| !has.contains(topic)) {
@@ -141,8 +150,6 @@ impl Socket {
         for topic in has.iter().filter(|topic| !had.contains(topic)) {
             core.join(self.id(), topic);
         }
-        core.shared.counters.renewed();
-        Ok(expires_at)
     }
 }
 

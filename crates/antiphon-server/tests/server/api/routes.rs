@@ -67,6 +67,47 @@ async fn a_notice_reaches_every_connection_of_its_person_and_no_other() {
 }
 
 #[tokio::test]
+async fn profiles_personas_and_bonds_are_read_by_backends() {
+    let (server, _) = served(|_| ()).await;
+    let mut client = Client::shop(&server).await;
+    assert_eq!(client.ask("GET", "/v1/people/ada/profile", None).await, (200, json!({})));
+    let profile = json!({"name": "Ada", "timeZone": "Asia/Jakarta"});
+    assert_eq!(client.ask("PUT", "/v1/people/ada/profile", Some(&profile)).await, (200, profile.clone()));
+    assert_eq!(client.ask("GET", "/v1/people/ada/profile", None).await, (200, profile));
+    for wrong in [json!({"timeZone": "Mars/Base"}), json!({"name": " "}), json!({"zone": "UTC"})] {
+        assert_eq!(
+            refused(client.ask("PUT", "/v1/people/ada/profile", Some(&wrong)).await).0,
+            400,
+            "{wrong}"
+        );
+    }
+    for path in ["/v1/people/nobody/profile", "/v1/people/nobody/bonds"] {
+        assert_eq!(refused(client.ask("GET", path, None).await).0, 404, "{path}");
+    }
+
+    let persona = json!({"style": "sweet", "description": "Kind.", "age": 22});
+    for id in ["nova", "vega"] {
+        let agent = json!({"owner": "ada", "id": id, "name": id, "visibility": "public", "persona": persona});
+        assert_eq!(client.post("/v1/agents", &agent).await.0, 201);
+    }
+    let (status, page) = client.ask("GET", "/v1/personas?limit=1", None).await;
+    assert_eq!((status, &page["agents"][0]["id"], &page["next"]), (200, &json!("nova"), &json!("nova")));
+    assert_eq!(page["agents"][0]["persona"]["style"], "sweet");
+    let (_, page) = client.ask("GET", "/v1/personas?after=nova", None).await;
+    assert_eq!((&page["agents"][0]["id"], page.get("next")), (&json!("vega"), None));
+
+    let befriend = json!({"command": "Befriend", "as": "bob", "agent": "nova"});
+    for repeated in [false, true] {
+        assert_eq!(client.done(&befriend).await["repeated"], repeated);
+    }
+    let (_, bonds) = client.ask("GET", "/v1/people/bob/bonds", None).await;
+    assert_eq!((&bonds["bonds"][0]["agent"], &bonds["bonds"][0]["meetings"]), (&json!("nova"), &json!(0)));
+    assert_eq!(client.ask("DELETE", "/v1/agents/nova", None).await.0, 204);
+    assert_eq!(client.ask("GET", "/v1/people/bob/bonds", None).await, (200, json!({"bonds": []})));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_publication_says_how_many_got_it() {
     let (server, _) = served(|config| config.server.cores = 2).await;
     let mut client = Client::shop(&server).await;
