@@ -46,7 +46,7 @@ test("both tabs of a person hear one conversation, and another person hears noth
   const other = server.client({ auth: { token: "your-api-key-456" } });
   const heard = [first, second, other].map((socket) => new Heard(socket));
   const joined = await second.timeout(10_000).emitWithAck("chat:join", { agentId: "agent-123" });
-  assert.deepEqual(joined, { ok: true });
+  assert.deepEqual(joined, { ok: true, seq: 0 });
   await other.timeout(10_000).emitWithAck("chat:join", { agentId: "agent-456" });
 
   first.emit("chat:message", { agentId: "agent-123", message: "Can both of you hear me?" });

@@ -45,10 +45,11 @@ test("an answer that is lost with the server is asked for again, and one row is 
     await watcher.timeout(PATIENCE).emitWithAck("chat:join", { agentId: "helper" });
     const text = `round ${round}`;
     // Whatever the sender is told from now on is lost: the message is stored, and nobody has said so.
-    sender.io.engine.transport.ws._socket.pause();
+    const { ws } = sender.io.engine.transport;
+    ws.onmessage = () => {};
     const answer = sender.emitWithAck("chat:message", message(text, `id-${round}`));
     await heard.until(() => heard.all("chat:message").some(({ content }) => content === text), `${text} to be stored`);
-    sender.io.engine.transport.ws._socket.destroy();
+    ws.terminate();
     await server.kill();
     await server.start();
     const { ok, duplicate } = await within(PATIENCE, answer, "an answer");

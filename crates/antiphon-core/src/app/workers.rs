@@ -489,7 +489,9 @@ mod tests {
         assert!(may(&with_role(&stage, "auditor"), &silent).await, "nothing has been said there yet");
         assert!(!may(&bob, &talk("luna", "ada")).await);
         assert!(!may(&bob, &silent).await);
-        assert!(!may(&with_role(&stage, "viewer"), &silent).await);
+        assert!(may(&with_role(&stage, "viewer"), &silent).await, "it is Ada's own");
+        let viewer = Actor { roles: vec!["viewer".into()], ..(*bob.actor).clone() };
+        assert!(!may(&Caller { actor: Arc::new(viewer), ..bob.clone() }, &silent).await);
         assert!(may(&bob, &Topic::Agent(agent_id("rex"))).await);
         assert!(!may(&bob, &Topic::Agent(agent_id("luna"))).await);
         assert!(!may(&bob, &Topic::Nodes).await);

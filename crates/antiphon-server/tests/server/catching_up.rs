@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use antiphon_core::actor::Claim;
+use antiphon_core::actor::{Claim, Principal};
 use antiphon_core::app::App;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::conversation::Party;
@@ -225,6 +225,21 @@ async fn a_client_that_goes_while_it_catches_up_leaves_nothing_behind() {
     let topic = Topic::Conversation(luna_and_ada());
     server.until("everybody to be gone", |server| server.open_connections() == 0).await;
     assert_eq!(server.listeners(&topic).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_is_sent_away_while_they_catch_up_is_told_no_more() {
+    let server = server(|_| {}).await;
+    fill(server.app(), 1, 12_000, 1_000).await;
+    let mut client = Client::connect(&server.door().narrow(), Transport::Websocket, ADA).await;
+    client.ask("chat:join", r#"{"agentId":"luna","after":0}"#).await;
+    client.event_named("chat:message").await;
+    assert_eq!(server.disconnect(&Principal::Person(person("ada"))).await, 1);
+    assert_eq!(server.listeners(&Topic::Conversation(luna_and_ada())).await, 0);
+    client.over().await;
+    let told = positions(&client.events());
+    assert!(told.len() < 12_000 - 1, "{} were told", told.len());
     server.stop().await;
 }
 

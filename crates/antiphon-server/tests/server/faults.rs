@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use antiphon_core::actor::{ApiKey, Holder, Person, Plan, Principal, Proof, SecretHash, Session};
 use antiphon_core::agents::{Agent, AgentChange, Relation};
-use antiphon_core::conversation::Message;
+use antiphon_core::conversation::{Message, Party};
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, TaskId, Timestamp};
 use antiphon_core::jobs::{Claimant, Claimed, Ending, Job, NewJob};
 use antiphon_core::memory::{ManualClock, MemoryStore};
@@ -17,6 +17,7 @@ use antiphon_core::ports::{
 };
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::{Step, Task};
+use antiphon_core::topic::Topic;
 use antiphon_core::wallet::{Balance, Entry, NewEntry};
 use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::auth::{Algorithm, Issuer};
@@ -500,6 +501,49 @@ async fn a_room_that_cannot_be_looked_up_is_an_error_of_joining() {
     store.fail(false, false);
     let joined = client.ask("chat:join", r#"{"agentId":"luna"}"#).await;
     assert_eq!(client.ack(joined).await["ok"], json!(true));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_past_that_cannot_be_read_to_its_end_is_refused_and_the_room_is_left() {
+    const MESSAGES: u64 = 12_000;
+    let (server, store) = brittle_server().await;
+    let conversation = ConversationId::direct(&agent("luna"), &person("ada"));
+    for _ in 0..MESSAGES {
+        let message = NewMessage {
+            id: MessageId::random(),
+            conversation,
+            agent: agent("luna"),
+            person: person("ada"),
+            author: Party::Person,
+            text: "x".repeat(1_000),
+            at: Timestamp(1),
+            quota: None,
+            moves: None,
+            once: None,
+            charge: None,
+        };
+        store.inner.append(message, Box::new(|_, _, _| {})).await.expect("a message is stored");
+    }
+    let mut client =
+        Client::connect(&server.door().narrow(), Transport::Websocket, r#"{"token":"ada-key"}"#).await;
+    let join = client.ask("chat:join", r#"{"agentId":"luna","after":0}"#).await;
+    client.event_named("chat:message").await;
+    // Most of it is still to be read: no connection holds that much.
+    store.fail(false, true);
+    let refused = client.ack(join).await;
+    assert_eq!((&refused["ok"], &refused["error"]["code"]), (&json!(false), &json!("JOIN_ERROR")));
+    assert_eq!(server.listeners(&Topic::Conversation(conversation)).await, 0);
+    let told = client.events().iter().filter_map(|(_, payload)| payload["seq"].as_u64()).collect::<Vec<_>>();
+    let last = told.last().copied().expect("some of it was told");
+    assert!(told.into_iter().eq(2..=last) && last < MESSAGES, "{last}");
+
+    store.fail(false, false);
+    let rest = json!({"agentId": "luna", "after": last}).to_string();
+    let join = client.ask("chat:join", &rest).await;
+    assert_eq!(client.ack(join).await, json!({"ok": true, "seq": MESSAGES}));
+    let told = client.events().iter().filter_map(|(_, payload)| payload["seq"].as_u64()).collect::<Vec<_>>();
+    assert!(told.into_iter().eq(last + 1..=MESSAGES));
     server.stop().await;
 }
 

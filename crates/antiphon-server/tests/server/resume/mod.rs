@@ -7,9 +7,11 @@
 //! | [`faults`] | the known faults of the reference are none of ours |
 //! | [`claims`] | who may resume what, and what they are told who may not |
 //! | [`bounds`] | how much is kept, for how long, and for how many |
+//! | [`catching_up`] | what a client is told of the past may be resumed, too |
 //! | [`others`] | whoever does not ask gets the very same bytes as ever |
 
 mod bounds;
+mod catching_up;
 mod claims;
 mod faults;
 mod missed;
