@@ -122,7 +122,7 @@ impl Counter {
         };
         let (id, conversation, seq) = match self.perform(&asker.caller, post).await {
             Ok(Outcome::Posted { id, conversation, seq, .. }) => (id, conversation, seq),
-            Ok(other) => return Err(unexpected(&other)),
+            Ok(_) => return Err(unexpected("PostMessage")),
             Err(refusal) => {
                 return Err(match refusal.code {
                     Code::Insufficient { .. } => Boom::new(

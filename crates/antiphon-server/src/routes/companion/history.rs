@@ -72,7 +72,7 @@ pub(super) async fn history(
     let read = Command::ReadHistory { agent, person: asker.claim(), after, limit };
     let messages = match state.perform(&asker.caller, read).await {
         Ok(Outcome::History(messages)) => messages,
-        Ok(other) => return Err(unexpected(&other)),
+        Ok(_) => return Err(unexpected("ReadHistory")),
         Err(refusal) if refusal.code == Code::NotFound => return Err(not_found()),
         Err(refusal) => return Err(refusal.into()),
     };

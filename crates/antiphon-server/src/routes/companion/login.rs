@@ -73,7 +73,7 @@ pub(super) async fn login(
     let open = Command::OpenWallet { person: asker.claim() };
     let token_balance = match state.perform(&asker.caller, open).await? {
         Outcome::Balance(balance) => balance.tokens,
-        other => return Err(unexpected(&other)),
+        _ => return Err(unexpected("OpenWallet")),
     };
     state.told(&asker.person).await;
     let user = User {
@@ -131,7 +131,7 @@ impl Counter {
         let set = Command::SetProfile { person: asker.claim(), profile: Box::new(after) };
         match self.perform(&asker.caller, set).await? {
             Outcome::Profile(profile) => Ok(*profile),
-            other => Err(unexpected(&other)),
+            _ => Err(unexpected("SetProfile")),
         }
     }
 }

@@ -122,8 +122,8 @@ fn broken(what: &'static str) -> impl FnOnce(Fault) -> Boom {
     }
 }
 
-/// An outcome that no command of the route has. It is a fault of ours, and told as one.
-fn unexpected(outcome: &Outcome) -> Boom {
-    tracing::error!(?outcome, "a command came to what it cannot come to");
+/// An outcome that the command of the route does not have. It is a fault of ours, and told as one; what is in it may be private.
+fn unexpected(command: &'static str) -> Boom {
+    tracing::error!(command, "a command came to what it cannot come to");
     Refusal::internal().into()
 }

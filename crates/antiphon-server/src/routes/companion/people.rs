@@ -74,7 +74,7 @@ pub(super) async fn profile(Extracted(state): Extracted<State>, asker: Asker) ->
     let Profile { name, .. } = state.profile_of(&asker).await?;
     let bonds = match state.perform(&asker.caller, Command::ReadBonds { person: asker.claim() }).await? {
         Outcome::Bonds(bonds) => bonds,
-        other => return Err(unexpected(&other)),
+        _ => return Err(unexpected("ReadBonds")),
     };
     let known = try_join_all(bonds.into_iter().map(|bonded| state.known(bonded))).await?;
     let (personas, relationships) = known.into_iter().flatten().unzip();
@@ -106,7 +106,7 @@ impl Counter {
     pub(super) async fn profile_of(&self, asker: &Asker) -> Result<Profile, Boom> {
         match self.perform(&asker.caller, Command::ReadProfile { person: asker.claim() }).await? {
             Outcome::Profile(profile) => Ok(*profile),
-            other => Err(unexpected(&other)),
+            _ => Err(unexpected("ReadProfile")),
         }
     }
 
@@ -114,7 +114,7 @@ impl Counter {
     pub(super) async fn balance_of(&self, asker: &Asker) -> Result<u64, Boom> {
         match self.perform(&asker.caller, Command::ReadBalance { person: asker.claim() }).await? {
             Outcome::Balance(balance) => Ok(balance.tokens),
-            other => Err(unexpected(&other)),
+            _ => Err(unexpected("ReadBalance")),
         }
     }
 

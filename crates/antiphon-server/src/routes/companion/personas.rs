@@ -49,7 +49,7 @@ pub(super) async fn list(Extracted(state): Extracted<State>) -> Result<Json<Pers
             let personas = personas.into_iter().map(PersonaView::from).collect();
             Ok(Json(Personas { success: true, personas }))
         }
-        other => Err(unexpected(&other)),
+        _ => Err(unexpected("ReadPersonas")),
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn select(
             let message = format!("You are now connected with {}!", agent.name);
             Ok(Json(Chosen { success: true, message, persona: PersonaView::from(*agent) }))
         }
-        Ok(other) => Err(unexpected(&other)),
+        Ok(_) => Err(unexpected("Befriend")),
         Err(refusal) if refusal.code == Code::NotFound => Err(not_found()),
         Err(refusal) => Err(refusal.into()),
     }

@@ -59,7 +59,7 @@ pub(super) async fn deposit(
     let entry = match state.perform(&asker.caller, deposit).await {
         Ok(Outcome::Booked { entry, duplicate: false }) => entry,
         Ok(Outcome::Booked { .. }) | Err(Refusal { code: Code::Conflict, .. }) => return Err(processed()),
-        Ok(other) => return Err(unexpected(&other)),
+        Ok(_) => return Err(unexpected("Deposit")),
         Err(refusal) => return Err(refusal.into()),
     };
     state.told(&asker.person).await;
@@ -77,7 +77,7 @@ pub(super) async fn withdraw(
     let withdraw = Command::Withdraw { person: asker.claim(), amount, once: None };
     let entry = match state.perform(&asker.caller, withdraw).await {
         Ok(Outcome::Booked { entry, .. }) => entry,
-        Ok(other) => return Err(unexpected(&other)),
+        Ok(_) => return Err(unexpected("Withdraw")),
         Err(Refusal { code: Code::Insufficient { .. }, .. }) => {
             return Err(Boom::bad_request("Insufficient balance"));
         }
@@ -109,7 +109,7 @@ pub(super) async fn reward(Extracted(state): Extracted<State>, asker: Asker) -> 
             let message = "Daily reward already claimed today";
             return Ok(Json(Already { success: false, message }).into_response());
         }
-        other => return Err(unexpected(&other)),
+        _ => return Err(unexpected("ClaimReward")),
     };
     state.told(&asker.person).await;
     let tokens = entry.amount.unsigned_abs();
