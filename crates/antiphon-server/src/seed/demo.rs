@@ -6,7 +6,7 @@ use antiphon_core::actor::{ApiKey, Holder, Person};
 use antiphon_core::agents::{Agent, PUBLIC, Persona};
 use antiphon_core::conversation::Party;
 use antiphon_core::ids::{AgentId, ConversationId, MessageId, PersonId, TaskId, Timestamp};
-use antiphon_core::people::Bond;
+use antiphon_core::people::{Bond, Profile};
 use antiphon_core::ports::{NewMessage, Store};
 use antiphon_core::tasks::{NewTask, Priority, Task, TaskStatus};
 use antiphon_core::wallet::{NewEntry, Reason};
@@ -165,7 +165,7 @@ fn persona(described: &(&str, &str, &str, u32, &str, [&str; 4])) -> Box<Persona>
     })
 }
 
-/// The documents' wallet has an owner, who has tokens, knows luna, and has heard from her.
+/// The documents' wallet has an owner, who has a name and tokens, knows luna, and has heard from her.
 async fn wallet(store: &dyn Store, welcome: u64, now: Timestamp) -> anyhow::Result<()> {
     let (person, luna) = (person_id(WALLET_OF)?, agent_id("luna")?);
     store.link_wallet(placeholders::WALLET, &person).await?;
@@ -179,6 +179,10 @@ async fn wallet(store: &dyn Store, welcome: u64, now: Timestamp) -> anyhow::Resu
             at: now,
         };
         store.book(entry, Box::new(|_| ())).await?;
+    }
+    if store.profile(&person).await? == Profile::default() {
+        let profile = Profile { name: Some("Ada".to_owned()), ..Profile::default() };
+        store.put_profile(&person, &profile).await?;
     }
     store.put_bond(&Bond { agent: luna.clone(), person: person.clone(), since: now }).await?;
     let conversation = ConversationId::direct(&luna, &person);
