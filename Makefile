@@ -59,7 +59,7 @@ test-python: debug-binary $(VENV)/installed
 .PHONY: test-drills
 test-drills: debug-binary $(MODULES) $(VENV)/installed $(FAKETIME)/unpacked ## rehearse the drills, or those that ONLY names
 	cargo build --locked -p antiphon-bench
-	PYTHON=$(VENV)/bin/python $(DRILL_ENVIRONMENT) node --test --test-reporter=spec tests/drills/short.test.mjs
+	PYTHON=$(VENV)/bin/python $(DRILL_ENVIRONMENT) node --test --test-force-exit --test-reporter=spec tests/drills/short.test.mjs
 
 .PHONY: debug-binary
 debug-binary:
