@@ -21,11 +21,6 @@ pub(crate) struct Reference {
 pub(crate) fn references() -> Vec<Reference> {
     vec![
         Reference {
-            dialect: "companion",
-            text: include_str!("../../src/companion/API.md"),
-            topic: |name| companion::rooms::Room::parse(name).map(|room| room.topic()),
-        },
-        Reference {
             dialect: "chat",
             text: include_str!("../../src/chat/API.md"),
             topic: |name| chat::rooms::Room::parse(name).map(|room| room.topic()),

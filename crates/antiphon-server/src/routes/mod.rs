@@ -1,12 +1,12 @@
 //! Which documented HTTP routes a listener serves: those of the dialects that are mounted on it, where it says `routes = true`.
 //!
-//! A dialect's routes are one [`Router`] in a folder of its own, and one line of [`ROUTERS`]. What every router can rely on:
+//! A dialect's routes are one [`Router`] in a folder of its own, and one line of `ROUTERS`. What every router can rely on:
 //!
 //! - A path that it does not have goes to the next router, and in the end to the server's own pages; so a router has no fallback.
-//! - A body is whole and has at most [`LARGEST_BODY`] bytes; a longer one, or one that takes too long, never reaches a handler.
+//! - A body is whole and has at most `LARGEST_BODY` bytes; a longer one, or one that takes too long, never reaches a handler.
 //! - Browsers may ask from where they may connect to the dialect's mounts. Preflights are answered here.
 //! - A handler that panics is counted and answered 500.
-//! - The request carries a [`Client`].
+//! - The request carries a `Client`.
 
 pub mod companion;
 pub mod mission;

@@ -60,47 +60,53 @@ const AGENTS: [[&str; 6]; 7] = [
 /// What the documents name an agent, and a task as well.
 const NAMED_BY_UUID: &str = "123e4567-e89b-12d3-a456-426614174000";
 
-/// Agents that everybody may talk to: id, style, description, age, birthday, hobbies, likes, dislikes, background.
-const PERSONAS: [(&str, &str, &str, u32, &str, [&str; 4]); 3] = [
-    (
-        "luna",
-        "sweet",
-        "A gentle girl who listens first and worries a little too much.",
-        22,
-        "March 14",
-        [
-            "baking, stargazing, letters on paper",
-            "rainy mornings, honest words, warm bread",
-            "shouting, cold coffee, goodbyes",
-            "She runs a small bakery at the corner and remembers what everybody ordered the day they were sad.",
-        ],
-    ),
-    (
-        "aiko",
-        "tsundere",
-        "Proud and quick with her tongue, and the first to be there when something is wrong.",
-        21,
-        "November 3",
-        [
-            "fencing, rhythm games, crosswords",
-            "winning, black cats, being asked twice",
-            "being pitied, losing, early mornings",
-            "She studies law because somebody told her that she could not.",
-        ],
-    ),
-    (
-        "mia",
-        "playful",
-        "Never still, never serious for long, and hard to fool.",
-        23,
-        "July 29",
-        [
-            "street photography, climbing, puns",
-            "dares, mangoes, people who laugh easily",
-            "queues, small talk, grey walls",
-            "She has lived in seven cities and has a story from each, two of them true.",
-        ],
-    ),
+/// What everybody may know of an agent that they may talk to.
+struct Described {
+    id: &'static str,
+    style: &'static str,
+    description: &'static str,
+    age: u32,
+    birthday: &'static str,
+    hobbies: &'static str,
+    likes: &'static str,
+    dislikes: &'static str,
+    background: &'static str,
+}
+
+const PERSONAS: [Described; 3] = [
+    Described {
+        id: "luna",
+        style: "sweet",
+        description: "A gentle girl who listens first and worries a little too much.",
+        age: 22,
+        birthday: "March 14",
+        hobbies: "baking, stargazing, letters on paper",
+        likes: "rainy mornings, honest words, warm bread",
+        dislikes: "shouting, cold coffee, goodbyes",
+        background: "She runs a small bakery at the corner and remembers what everybody ordered the day they were sad.",
+    },
+    Described {
+        id: "aiko",
+        style: "tsundere",
+        description: "Proud and quick with her tongue, and the first to be there when something is wrong.",
+        age: 21,
+        birthday: "November 3",
+        hobbies: "fencing, rhythm games, crosswords",
+        likes: "winning, black cats, being asked twice",
+        dislikes: "being pitied, losing, early mornings",
+        background: "She studies law because somebody told her that she could not.",
+    },
+    Described {
+        id: "mia",
+        style: "playful",
+        description: "Never still, never serious for long, and hard to fool.",
+        age: 23,
+        birthday: "July 29",
+        hobbies: "street photography, climbing, puns",
+        likes: "dares, mangoes, people who laugh easily",
+        dislikes: "queues, small talk, grey walls",
+        background: "She has lived in seven cities and has a story from each, two of them true.",
+    },
 ];
 
 /// Creates the people, keys, agents and tasks that the documents' snippets name. `welcome` is how many tokens somebody new gets.
@@ -125,7 +131,7 @@ async fn people(store: &dyn Store, now: Timestamp) -> anyhow::Result<()> {
 
 async fn agents(store: &dyn Store, now: Timestamp) -> anyhow::Result<()> {
     for [id, owner, name, kind, personality, tone] in AGENTS {
-        let persona = PERSONAS.iter().find(|(of, ..)| *of == id).map(persona);
+        let persona = PERSONAS.iter().find(|described| described.id == id).map(persona);
         let id = agent_id(id)?;
         let found = store.agent(&id).await?;
         // A demo of an earlier version knows the personas as private agents that nobody has described.
@@ -151,17 +157,16 @@ async fn agents(store: &dyn Store, now: Timestamp) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn persona(described: &(&str, &str, &str, u32, &str, [&str; 4])) -> Box<Persona> {
-    let (_, style, description, age, birthday, [hobbies, likes, dislikes, background]) = *described;
+fn persona(described: &Described) -> Box<Persona> {
     Box::new(Persona {
-        style: style.to_owned(),
-        description: description.to_owned(),
-        age: Some(age),
-        birthday: birthday.to_owned(),
-        hobbies: hobbies.to_owned(),
-        likes: likes.to_owned(),
-        dislikes: dislikes.to_owned(),
-        background: background.to_owned(),
+        style: described.style.to_owned(),
+        description: described.description.to_owned(),
+        age: Some(described.age),
+        birthday: described.birthday.to_owned(),
+        hobbies: described.hobbies.to_owned(),
+        likes: described.likes.to_owned(),
+        dislikes: described.dislikes.to_owned(),
+        background: described.background.to_owned(),
     })
 }
 
