@@ -305,8 +305,9 @@ mod tests {
         let mut recall = Recall::new(conversation(), 3);
         assert!(matches!(recall.meet(&posted(4), 10, ROOMY), Heard::FromHistory));
         recall.keeps = true;
-        let late = message(6, Party::Agent);
-        for event in [posted(5), finished(&late), finished(&late), posted(7)] {
+        // It comes once for each of its frames.
+        let late = finished(&message(6, Party::Agent));
+        for event in [posted(5), late.clone(), late, posted(7)] {
             assert!(matches!(recall.meet(&event, 10, ROOMY), Heard::Later(Ok(Queued::Whole))));
         }
         // The page that brings 4 brings what was stored behind it as well.
