@@ -115,6 +115,6 @@ async function assertHeardOnce(socket, heard, id) {
   // Whatever else was sent before this answer has arrived with it.
   await socket.timeout(10_000).emitWithAck("chat:leave", { agentId: "nobody" });
   const messages = heard.all("chat:message").map(({ timestamp: _, ...message }) => message);
-  const expected = { id, agentId: "agent-123", userId: "user-123", role: "assistant", content: "Your order has been shipped." };
+  const expected = { id, agentId: "agent-123", userId: "user-123", role: "assistant", content: "Your order has been shipped.", seq: 1 };
   assert.deepEqual(messages, [expected]);
 }
