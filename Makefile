@@ -30,7 +30,7 @@ help: ## list what one can ask for
 	@awk -F ' ?:.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
-run: ## build and serve the demo on http://127.0.0.1:3000
+run: ## build and serve the demo on http://127.0.0.1:3000 and :8000
 	cargo run --release --locked -p antiphon-server --bin antiphon -- serve --demo
 
 .PHONY: build

@@ -2,8 +2,9 @@
 //!
 //! A post reserves its place first, so that a message is never stored that nobody would answer. Every reserved place ends in
 //! exactly one [`ReplyFinished`](Event::ReplyFinished) or [`ReplyFailed`](Event::ReplyFailed), whatever the model, the store
-//! or a shutdown do, unless its message was not stored at all; and what was paid for an answer that failed is given back. Places of one conversation form a queue, and one task works
-//! on it as long as it is not empty; the task is gone when the queue is.
+//! or a shutdown do, unless its message was not stored at all; and what was paid for an answer that failed is given back.
+//! Places of one conversation form a queue, and one task works on it as long as it is not empty; the task is gone when the
+//! queue is.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;

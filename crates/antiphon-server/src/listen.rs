@@ -103,8 +103,8 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener>
     bound.with_context(|| format!("cannot listen on {address}: is another server using the port?"))
 }
 
-/// Accepts until all connections of a server that stops are closed, and deals connections out to the cores in turn. When more come than may be accepted in a
-/// second they wait, so that a storm of clients that come back becomes a queue.
+/// Accepts until all connections of a server that stops are closed, and deals connections out to the cores in turn. When more
+/// come than may be accepted in a second they wait, so that a storm of clients that come back becomes a queue.
 pub(crate) async fn accept(
     core: Rc<Core>,
     listener: std::net::TcpListener,

@@ -75,10 +75,12 @@ struct PresencePayload {
     user_id: Option<String>,
 }
 
-const JOIN_NEEDED: &str = "This event needs an object with agentId as text; userId is optional, and text if present; after is optional, and a whole number from 0 if present.";
+const JOIN_NEEDED: &str = "This event needs an object with agentId as text; userId is optional, and text if present; \
+     after is optional, and a whole number from 0 if present.";
 const AGENT_NEEDED: &str =
     "This event needs an object with agentId as text; userId is optional, and text if present.";
-const MESSAGE_NEEDED: &str = "This event needs an object with agentId and message as text; userId and clientMessageId are optional, and text if present.";
+const MESSAGE_NEEDED: &str = "This event needs an object with agentId and message as text; \
+     userId and clientMessageId are optional, and text if present.";
 const TYPING_NEEDED: &str = "This event needs an object with agentId as text and isTyping as true or false; \
      userId is optional, and text if present.";
 const PRESENCE_NEEDED: &str = "This event needs an object; userId is optional, and text if present.";

@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tracing::Instrument as _;
 
 use super::settings::Lock;
+use crate::auth::bearer;
 use crate::shared::Shared;
 use crate::telemetry::context::{RequestId, Whose, within};
 use crate::telemetry::{self, REQUEST_ID, SPANS, Scraper, cut};
@@ -94,11 +93,6 @@ impl Desk {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     match &desk.sources.scraper {
         Some(scraper) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], scraper.page().await).into_response(),
@@ -130,23 +124,4 @@ async fn nothing() -> Response {
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
     (status, text).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_follows_its_scheme() {
-        let token = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            bearer(&headers).map(str::to_owned)
-        };
-        assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
-        assert_eq!(token("bearer  abc ").as_deref(), Some("abc"));
-        for wrong in ["abc", "Basic abc", "Bearer", ""] {
-            assert_eq!(token(wrong), None, "{wrong}");
-        }
-    }
 }

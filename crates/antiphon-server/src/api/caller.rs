@@ -1,18 +1,17 @@
 //! Who asks: a backend with its service key, or anybody from an address.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use antiphon_core::actor::{Actor, Caller};
 use antiphon_core::ids::PersonId;
 use antiphon_core::refusal::{Code, Refusal};
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::State;
 use super::problem::Problem;
+use crate::auth::bearer;
+use crate::transport::handler::Client;
 
 /// A backend whose service key was accepted, and that does not ask too often.
 pub(super) struct Backend {
@@ -56,10 +55,6 @@ impl FromRequestParts<State> for Backend {
     }
 }
 
-/// Where a request comes from; put there by whoever knows the connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
-
 /// Somebody who wants to become somebody, and does not try too often from where they are.
 pub(super) struct Stranger;
 
@@ -74,36 +69,5 @@ impl FromRequestParts<State> for Stranger {
             state.logins.count(place, 1)?;
         }
         Ok(Self)
-    }
-}
-
-/// The token of an `Authorization: Bearer` header.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_key_comes_as_a_bearer_token_and_in_no_other_way() {
-        let table = [
-            ("Bearer abc", Some("abc")),
-            ("bearer  abc ", Some("abc")),
-            ("Bearer ", None),
-            ("Bearer", None),
-            ("Basic abc", None),
-            ("abc", None),
-        ];
-        for (value, expected) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
-            assert_eq!(bearer(&headers), expected, "{value}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! How a person's client gets a session, keeps it, and ends it. Needs no service key, and is paced per address.
 
+use antiphon_core::refusal::{Code, Refusal};
 use axum::Json;
 use axum::extract::State as Extracted;
 use axum::response::{IntoResponse as _, Response};
@@ -12,14 +13,13 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::body::{Body, Place};
-use super::caller::{Backend, Stranger, bearer};
+use super::caller::{Backend, Stranger};
 use super::idempotency::NoKey;
 use super::moment;
 use super::people::existing;
 use super::problem::Problem;
 use super::route::Route;
-use crate::auth::Opened;
-use antiphon_core::refusal::{Code, Refusal};
+use crate::auth::{Opened, bearer};
 
 pub(super) fn routes() -> Vec<Route> {
     let group = "Login";

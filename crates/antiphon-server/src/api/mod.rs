@@ -26,7 +26,7 @@ mod keys;
 mod login;
 mod moment;
 mod orders;
-pub(crate) mod pace;
+mod pace;
 mod page;
 mod people;
 mod perform;
@@ -41,27 +41,21 @@ mod webhooks;
 mod work;
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use antiphon_core::refusal::Refusal;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State as Extracted;
 use axum::response::{Html, IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request, StatusCode};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use tower::ServiceExt as _;
 
 pub(crate) use self::body::{DEPTH, nests_within};
-pub(crate) use self::caller::bearer;
 pub(crate) use self::pace::Paces;
 pub use self::settings::Settings;
 
-use self::caller::Client;
 use self::idempotency::Underway;
 use self::problem::Problem;
 use self::route::Route;
@@ -70,6 +64,7 @@ use crate::pace::Pace;
 use crate::proactive::Proactive;
 use crate::shared::Shared;
 use crate::transport::crowd::Place;
+use crate::transport::handler;
 use crate::webhooks::Webhooks;
 
 /// What every route has at hand.
@@ -135,22 +130,8 @@ impl Api {
 
     /// Answers a request that came over a connection from `peer`.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
-        let client = self.shared.crowd.client(peer, request.headers());
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Client(client));
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(_) => {
-                self.shared.counters.panicked();
-                Problem::from(Refusal::internal()).into_response()
-            }
-        };
-        let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        response
+        let failed = || Problem::from(Refusal::internal()).into_response();
+        handler::answer(&self.router, &self.shared, peer, request, failed).await
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `sessions`, `passwords` | how a login becomes a session; whether a password is somebody's |
 //! | `wallet` | how somebody proves that a wallet is theirs |
 //! | `revocation` | which credentials are dead before their time |
+//! | `bearer` | where an HTTP request has its credential |
 //! | `secret` | how secrets of ours are made, hashed and told apart by their shape |
 //! | `rate` | how often somebody may try |
 //! | `placeholders` | which credentials everybody knows from the documents |
@@ -16,6 +17,7 @@
 //!
 //! Secrets are stored as hashes and looked up by them; nothing here prints one.
 
+mod bearer;
 mod door;
 pub mod keys;
 mod own;
@@ -33,6 +35,7 @@ use std::borrow::Cow;
 
 use antiphon_core::refusal::{Code, Fault, Refusal};
 
+pub(crate) use bearer::bearer;
 pub use door::{API, Doorkeeper};
 pub(crate) use own::{Own, Signed, sign};
 pub(crate) use secret::hex;

@@ -1,9 +1,9 @@
 //! What a socket is told by history, so that the events of the present do not tell it again.
 //!
 //! While a conversation is recalled, its messages that go by are not told: they are stored, so history gets to them. What else
-//! is said there waits; near the end, messages do, too. Once history has told everything that went by, the rest follows live; an event that is late, because
-//! its message could be read before it was published, is known by its position. So nothing is missing and nothing comes twice,
-//! however long the history is, and while it is told no more waits than what is not in it.
+//! is said there waits; near the end, messages do, too. Once history has told everything that went by, the rest follows live; an
+//! event that is late, because its message could be read before it was published, is known by its position. So nothing is missing
+//! and nothing comes twice, however long the history is, and while it is told no more waits than what is not in it.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -6,13 +6,12 @@
 //! - A body is whole and has at most `LARGEST_BODY` bytes; a longer one, or one that takes too long, never reaches a handler.
 //! - Browsers may ask from where they may connect to the dialect's mounts. Preflights are answered here.
 //! - A handler that panics is counted and answered 500.
-//! - The request carries a `Client`.
+//! - The request carries the address that it comes from, as a `Client`.
 
 pub mod companion;
 pub mod mission;
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,15 +24,14 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
-use futures_util::FutureExt as _;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{Method, StatusCode};
 use hyper::body::Incoming;
-use tower::ServiceExt as _;
 
 use crate::mount::Mount;
 use crate::shared::Shared;
 use crate::telemetry;
+use crate::transport::handler;
 use crate::transport::origin::{Origins, Verdict, allow_origin, allow_preflight};
 
 /// Makes a dialect's routes.
@@ -64,10 +62,6 @@ impl Desk {
         telemetry::carry_out(&self.shared.app, caller, command).await
     }
 }
-
-/// The address that a request comes from, as far as it is believed. Every request carries it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client(pub(crate) IpAddr);
 
 /// The documented routes of one listener. Clones are the same routes.
 #[derive(Clone)]
@@ -107,26 +101,11 @@ impl Routes {
 
     /// Answers a request that came over a connection from `peer`. `None` when no dialect has such a path.
     pub(crate) async fn answer(&self, peer: IpAddr, request: http::Request<Incoming>) -> Option<Response> {
-        let client = self.shared.crowd.client(peer, request.headers());
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Client(client));
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(_) => {
-                self.shared.counters.panicked();
-                (StatusCode::INTERNAL_SERVER_ERROR, "Something here failed; please try again.\n")
-                    .into_response()
-            }
+        let failed = || {
+            (StatusCode::INTERNAL_SERVER_ERROR, "Something here failed; please try again.\n").into_response()
         };
-        if response.extensions().get::<Nowhere>().is_some() {
-            return None;
-        }
-        let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        Some(response)
+        let response = handler::answer(&self.router, &self.shared, peer, request, failed).await;
+        response.extensions().get::<Nowhere>().is_none().then_some(response)
     }
 }
 
@@ -217,6 +196,7 @@ mod tests {
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST,
         ORIGIN,
     };
+    use tower::ServiceExt as _;
 
     use super::*;
 

@@ -5,6 +5,7 @@
 //! | [`stream`] | a TCP or TLS stream that a reader and the core's turn share |
 //! | [`impatient`] | how long an HTTP answer may wait for a client that does not read it |
 //! | [`http`] | what an HTTP request on a port asks for |
+//! | [`handler`] | how a router answers such a request |
 //! | [`origin`] | which browsers may ask |
 //! | [`address`] | where a request comes from |
 //! | [`crowd`] | how much one address may have |
@@ -13,6 +14,7 @@
 
 pub(crate) mod address;
 pub(crate) mod crowd;
+pub(crate) mod handler;
 pub(crate) mod http;
 mod impatient;
 pub(crate) mod origin;

@@ -163,7 +163,8 @@ impl Webhooks {
     }
 
     /// Announces and delivers until `shutdown` says `true` or its sender is gone, and then ends within a few seconds; what is
-    /// not delivered by then goes on after a restart. To be called once, after [`begin`](Self::begin), and told to stop after the last connection is closed.
+    /// not delivered by then goes on after a restart. To be called once, after [`begin`](Self::begin), and told to stop after
+    /// the last connection is closed.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(events) = events else { return };

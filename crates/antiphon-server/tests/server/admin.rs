@@ -115,7 +115,7 @@ async fn t33_with_a_token_metrics_are_for_whoever_has_it() {
         }
     }
     for path in PAGES {
-        let reply = http.ask(&Request::get(path).header("Authorization", &format!("Bearer {TOKEN}"))).await;
+        let reply = http.ask(&Request::get(path).bearer(TOKEN)).await;
         assert_eq!(reply.status, 200, "{path}");
     }
     // What says no more than on the public ports answers anybody, a load balancer say.
@@ -144,7 +144,7 @@ async fn t33_without_a_token_a_web_page_cannot_have_a_name_point_here() {
 async fn with_a_token_it_may_have_any_name() {
     let server = guarded().await;
     let request = Request::get("/metrics").header("Host", "metrics.internal:9464");
-    let reply = ask(&server.admin(), &request.header("Authorization", &format!("Bearer {TOKEN}"))).await;
+    let reply = ask(&server.admin(), &request.bearer(TOKEN)).await;
     assert_eq!(reply.status, 200);
     server.stop().await;
 }

@@ -64,7 +64,7 @@ async fn t27_no_planted_secret_shows_in_the_log_at_any_level_or_in_the_metrics()
         door.target(&format!("EIO={QUERY}")),
         format!("/nowhere?token={QUERY}"),
     ] {
-        ask(&door, &Request::get(&target).header("Authorization", &format!("Bearer {KEY}"))).await;
+        ask(&door, &Request::get(&target).bearer(KEY)).await;
     }
     canaries.assert_unseen(&server).await;
     server.stop().await;
@@ -83,8 +83,7 @@ async fn t27_the_operators_token_shows_nowhere_either() {
     let admin = server.admin();
     for (token, status) in [(TOKEN, 200), (WRONG, 401)] {
         let target = format!("/metrics?token={token}");
-        let reply =
-            ask(&admin, &Request::get(&target).header("Authorization", &format!("Bearer {token}"))).await;
+        let reply = ask(&admin, &Request::get(&target).bearer(token)).await;
         assert_eq!(reply.status, status);
         assert!(!reply.text().contains(token));
     }

@@ -161,9 +161,9 @@ chunk_delay = 0
 
     /// Sends `body` as JSON to the HTTP API, with `bearer` if it is not empty. What is refused is written down.
     async fn send(&mut self, method: &str, path: &str, bearer: &str, body: &str) -> Response {
-        let mut request = Request::new(method, path).body(body).header("Content-Type", "application/json");
+        let mut request = Request::new(method, path).json(body);
         if !bearer.is_empty() {
-            request = request.header("Authorization", &format!("Bearer {bearer}"));
+            request = request.bearer(bearer);
         }
         let response = told(&self.door(), &request).await;
         if response.status >= 400 {
@@ -436,14 +436,13 @@ async fn read_metrics(house: &mut House) {
         Request::get("/metrics"),
         Request::get("/metrics").header("Authorization", &format!("Basic {token}")),
         Request::get(&format!("/metrics?token={token}")),
-        Request::get("/metrics").header("Authorization", &format!("Bearer {}", house.api_key)),
+        Request::get("/metrics").bearer(&house.api_key),
     ] {
         let response = told(&door, &request).await;
         assert_eq!(response.status, 401);
         house.journal.refused("an answer of the admin port", response.text());
     }
-    let metrics =
-        told(&door, &Request::get("/metrics").header("Authorization", &format!("Bearer {token}"))).await;
+    let metrics = told(&door, &Request::get("/metrics").bearer(&token)).await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("antiphon_refusals_total"));
     house.journal.said.push(("the metrics".into(), metrics.text().to_owned()));

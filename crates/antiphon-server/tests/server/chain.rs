@@ -72,10 +72,7 @@ impl Shop {
     /// What a deposit that `name` reports comes to: the status and the body.
     async fn deposit(&mut self, name: &str, reference: &str, amount: u64) -> (u16, Value) {
         let command = json!({"command": "Deposit", "as": name, "person": name, "reference": reference, "amount": amount});
-        let request = Request::new("POST", "/v1/commands")
-            .header("Authorization", "Bearer svc_shop-key")
-            .header("Content-Type", "application/json")
-            .body(command.to_string());
+        let request = Request::new("POST", "/v1/commands").bearer("svc_shop-key").json(command.to_string());
         let response = self.0.ask(&request).await;
         (response.status, serde_json::from_slice(&response.body).expect("JSON"))
     }

@@ -788,7 +788,7 @@ async fn t11_a_request_whose_sender_goes_while_it_is_noted_is_carried_out_once()
 
     // Nobody can tell whether a notice was heard, so it is never told a second time.
     let notice = Request::new("POST", "/v1/people/ada/notices")
-        .header("Authorization", "Bearer the-shop's-key")
+        .bearer("the-shop's-key")
         .header("Content-Type", "application/json")
         .header("Idempotency-Key", "once")
         .body(json!({"kind": "info", "title": "Shop", "message": "It is shipped."}).to_string());

@@ -168,9 +168,8 @@ async fn a_listed_page_reads_why_it_was_refused() {
 async fn t1_what_a_browser_or_a_link_brings_along_is_no_credential() {
     let server = people::server(|_| ()).await;
     let door = server.door();
-    let brought = |request: Request| {
-        request.header("Cookie", "token=ada-key; auth=ada-key").header("Authorization", "Bearer ada-key")
-    };
+    let brought =
+        |request: Request| request.header("Cookie", "token=ada-key; auth=ada-key").bearer("ada-key");
     let query = "EIO=4&transport=polling&token=ada-key&auth=ada-key";
     let opened = ask(&door, &brought(Request::get(&door.target(query)))).await;
     let handshake: Value = serde_json::from_str(&opened.text()[1..]).expect("the handshake is JSON");

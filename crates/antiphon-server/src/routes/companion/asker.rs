@@ -14,6 +14,7 @@ use http::request::Parts;
 
 use super::boom::Boom;
 use super::{Counter, DIALECT, State, broken};
+use crate::auth::bearer;
 
 /// The header that names a wallet.
 const WALLET: &str = "x-wallet-address";
@@ -44,7 +45,7 @@ impl FromRequestParts<State> for Asker {
         if address.is_empty() {
             return Err(missing());
         }
-        state.asker(address.to_lowercase(), bearer(&parts.headers)).await
+        state.asker(address.to_lowercase(), beside(&parts.headers)).await
     }
 }
 
@@ -79,14 +80,9 @@ impl Counter {
     }
 }
 
-/// The credential in the header `Authorization`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
-    match value.split_once(' ') {
-        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => Some(secret.trim()),
-        // Something is there, and it opens nothing.
-        _ => Some(""),
-    }
+/// The credential in the header `Authorization`. What is no bearer token opens nothing, but it is there.
+fn beside(headers: &HeaderMap) -> Option<&str> {
+    headers.contains_key(AUTHORIZATION).then(|| bearer(headers).unwrap_or_default())
 }
 
 fn unknown() -> Boom {

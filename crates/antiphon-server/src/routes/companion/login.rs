@@ -15,7 +15,7 @@ use super::asker::Asker;
 use super::body::Text;
 use super::boom::Boom;
 use super::{Counter, State, unexpected};
-use crate::routes::Client;
+use crate::transport::handler::Client;
 
 /// Where somebody lives who does not say.
 const TIME_ZONE: &str = "Asia/Jakarta";

@@ -51,7 +51,7 @@ use self::answers::Answers;
 use self::boom::Boom;
 use self::window::Windows;
 use super::Desk;
-use crate::api::pace::Paces;
+use crate::api::Paces;
 use crate::pace::Pace;
 use crate::shared::Shared;
 use crate::transport::crowd::Place;

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use antiphon_core::ids::{AgentId, ConversationId, TaskId};
 use antiphon_core::refusal::Refusal;
 use antiphon_dialects::mission::words::Word;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -44,13 +42,10 @@ impl<T: DeserializeOwned> FromRequest<State> for Perhaps<T> {
     }
 }
 
+/// The body, which is whole and not too large.
 async fn text(request: Request, state: &State) -> Result<Bytes, Problem> {
-    let wait = Duration::from_millis(state.shared().limits.request);
-    match tokio::time::timeout(wait, Bytes::from_request(request, state)).await {
-        Ok(Ok(text)) => Ok(text),
-        Ok(Err(rejection)) => Err(Problem::new(rejection.status(), rejection.body_text())),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive.")),
-    }
+    let read = Bytes::from_request(request, state).await;
+    read.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))
 }
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {

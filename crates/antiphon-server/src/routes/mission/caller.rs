@@ -15,7 +15,7 @@ use http::request::Parts;
 
 use super::State;
 use super::problem::Problem;
-use crate::api::bearer;
+use crate::auth::bearer;
 
 /// The dialect that a credential has to open.
 const MISSION: &str = "mission";

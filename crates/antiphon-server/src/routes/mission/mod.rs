@@ -43,12 +43,13 @@ pub use self::settings::{Registration, Settings};
 use self::body::{Body, word};
 use self::caller::Asker;
 use self::problem::Problem;
-use super::{Client, Desk};
+use super::Desk;
 use crate::api::Paces;
 use crate::auth::Own;
 use crate::pace::Pace;
 use crate::shared::Shared;
 use crate::transport::crowd::Place;
+use crate::transport::handler::Client;
 
 /// Where all of it is.
 const BASE: &str = "/api/v1";

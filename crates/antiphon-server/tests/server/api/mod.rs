@@ -102,10 +102,10 @@ impl Client {
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Request {
         let mut request = Request::new(method, path);
         if let Some(key) = &self.key {
-            request = request.header("Authorization", &format!("Bearer {key}"));
+            request = request.bearer(key);
         }
         match body {
-            Some(body) => request.header("Content-Type", "application/json").body(body.to_string()),
+            Some(body) => request.json(body.to_string()),
             None => request,
         }
     }

@@ -135,8 +135,7 @@ async fn a_body_that_is_not_as_documented_is_refused_in_words_and_stores_nothing
         ("POST", "/v1/keys", r#"{"person":"ada","service":"shop"}"#, "name one"),
     ];
     for (method, path, body, words) in table {
-        let request =
-            client.request(method, path, None).header("Content-Type", "application/json").body(body);
+        let request = client.request(method, path, None).json(body);
         let (status, answer) = seen(&client.send(&request).await);
         assert_eq!((status, &answer["code"]), (400, &Value::from("invalid")), "{body}: {answer}");
         assert!(answer["detail"].as_str().unwrap().contains(words), "{body}: {answer}");
@@ -146,8 +145,7 @@ async fn a_body_that_is_not_as_documented_is_refused_in_words_and_stores_nothing
         "[".repeat(64),
         "]".repeat(64)
     );
-    let request =
-        client.request("POST", "/v1/commands", None).header("Content-Type", "application/json").body(deep);
+    let request = client.request("POST", "/v1/commands", None).json(deep);
     let (status, answer) = seen(&client.send(&request).await);
     assert_eq!((status, &answer["code"]), (400, &Value::from("invalid")), "{answer}");
     assert!(store.agent(&AgentId::parse("luna").unwrap()).await.unwrap().is_some());

@@ -182,8 +182,7 @@ async fn p21_what_is_refused_does_not_say_the_secret_back() {
         ("/v1/login/refresh", json!({"refreshToken": secret})),
         ("/v1/revocations", json!({"session": {"a": secret}})),
     ] {
-        let request =
-            client.request("POST", path, Some(&body)).header("Authorization", &format!("Bearer {secret}"));
+        let request = client.request("POST", path, Some(&body)).bearer(secret);
         let response = client.send(&request).await;
         assert!(response.status >= 400 && !response.text().contains(secret), "{:?}", response.seen());
     }

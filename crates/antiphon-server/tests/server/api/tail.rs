@@ -21,8 +21,7 @@ struct Tail {
 impl Tail {
     async fn open(door: &Door, key: &str, query: &str) -> Self {
         let mut http = Http::open(door).await;
-        let request = crate::support::http::Request::get(&format!("/v1/tail{query}"))
-            .header("Authorization", &format!("Bearer {key}"));
+        let request = crate::support::http::Request::get(&format!("/v1/tail{query}")).bearer(key);
         http.send(&request).await;
         let (stream, buffer) = http.into_stream();
         let mut tail = Self { stream, buffer: String::from_utf8(buffer).expect("a head is text") };

@@ -112,10 +112,10 @@ impl App {
             request = request.header("x-wallet-address", wallet);
         }
         if let Some(bearer) = &self.bearer {
-            request = request.header("Authorization", &format!("Bearer {bearer}"));
+            request = request.bearer(bearer);
         }
         match body {
-            Some(body) => request.header("Content-Type", "application/json").body(body),
+            Some(body) => request.json(body),
             None => request,
         }
     }

@@ -59,7 +59,7 @@ async fn an_agent_that_works_until_it_is_killed() {
     let mut post = async |path: &str, body: Value| {
         let request = Request::post(&format!("/api/v1{path}"), body.to_string())
             .header("Content-Type", "application/json")
-            .header("Authorization", "Bearer ada-key");
+            .bearer("ada-key");
         let response = http.ask(&request).await;
         assert_eq!(response.status, 200, "{}", response.text());
         serde_json::from_str::<Value>(response.text()).expect("JSON")

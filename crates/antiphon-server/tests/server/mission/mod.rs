@@ -113,10 +113,10 @@ async fn ask(server: &Server, token: Option<&str>, method: &str, path: &str, bod
 async fn respond(server: &Server, token: Option<&str>, method: &str, path: &str, body: &str) -> Response {
     let mut request = Request::new(method, &format!("/api/v1{path}"));
     if !body.is_empty() {
-        request = request.body(body).header("Content-Type", "application/json");
+        request = request.json(body);
     }
     if let Some(token) = token {
-        request = request.header("Authorization", &format!("Bearer {token}"));
+        request = request.bearer(token);
     }
     Http::open(&server.door()).await.ask(&request).await
 }

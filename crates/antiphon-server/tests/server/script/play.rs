@@ -154,10 +154,7 @@ impl Stage<'_> {
             Step::Requests { who, method, path, body, status, answer } => {
                 let key = self.keys.get(who.as_str()).ok_or("they have no key")?;
                 let (path, body) = (self.captures.fill(path), self.captures.fill(body));
-                let request = Request::new(method, &path)
-                    .body(body)
-                    .header("Content-Type", "application/json")
-                    .header("Authorization", &format!("Bearer {key}"));
+                let request = Request::new(method, &path).json(body).bearer(key);
                 let response = ask(&self.server.door(), &request).await;
                 if response.status != *status {
                     return Err(format!("answered {} {}", response.status, response.text()));

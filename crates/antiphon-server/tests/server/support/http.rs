@@ -43,6 +43,16 @@ impl Request {
         Self { body: body.into(), ..self }
     }
 
+    /// With this JSON as its body.
+    pub(crate) fn json(self, body: impl Into<Vec<u8>>) -> Self {
+        self.body(body).header("Content-Type", "application/json")
+    }
+
+    /// With this credential.
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
     /// With one more header; one of the same name gives way.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
