@@ -42,7 +42,9 @@ use antiphon_core::ids::PersonId;
 use antiphon_core::refusal::{Fault, Refusal};
 use antiphon_core::topic::Topic;
 use axum::Router;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use http::StatusCode;
 
 pub use self::settings::Settings;
 pub(crate) use self::settings::Terms;
@@ -112,6 +114,11 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/health", get(health::health))
         .method_not_allowed_fallback(boom::not_found)
         .with_state(Arc::new(counter))
+}
+
+/// A request that does not get as far as a route, refused as the routes would.
+pub(super) fn refuse(status: StatusCode, why: &'static str) -> Response {
+    Boom::new(status, why).into_response()
 }
 
 /// What the store could not do, logged once, here.
