@@ -72,6 +72,12 @@ struct Counter {
     messages: Windows<PersonId>,
     /// Logins per address and minute.
     logins: Paces<Place>,
+    /// Requests per person and backend.
+    requests: Paces<String>,
+    /// Requests per address, of those who need not say who they are.
+    strangers: Paces<Place>,
+    /// Payments that a person reports, per minute: each has the chain asked.
+    deposits: Paces<PersonId>,
 }
 
 impl Counter {
@@ -92,11 +98,14 @@ impl Counter {
 
 /// The routes.
 pub(super) fn router(desk: Desk) -> Router {
-    let Terms { messages_per_minute, logins_per_minute, .. } = desk.shared.companion;
+    let Terms { messages_per_minute, logins_per_minute, requests, .. } = desk.shared.companion;
     let counter = Counter {
         answers: Answers::new(desk.shared.app.ports().bus.clone()),
         messages: Windows::per_minute(messages_per_minute),
         logins: Paces::new(Pace::per_minute(logins_per_minute)),
+        requests: Paces::new(requests),
+        strangers: Paces::new(requests),
+        deposits: Paces::new(Pace::per_minute(tokens::DEPOSITS_PER_MINUTE)),
         desk,
     };
     Router::new()
