@@ -3,8 +3,9 @@
 use super::nearest::nearest;
 use super::tree::Step;
 use super::{Agents, Config, Mount, Problem};
-use crate::auth::UnprovenWallets;
+use crate::auth::{People, UnprovenWallets};
 use crate::outbound::Outbound;
+use crate::routes::mission::Registration;
 use crate::{models, webhooks};
 
 /// A setting that cannot work.
@@ -35,6 +36,7 @@ pub(super) fn problems(config: &Config) -> Vec<Wrong> {
         });
     }
     check_named_wallets(config, &mut found);
+    check_registration(config, &mut found);
     part(&mut found, "model", models::build(&config.model));
     part(&mut found, "admin", config.admin.check());
     part(&mut found, "agents", check_agents(&config.agents));
@@ -116,6 +118,23 @@ fn check_named_wallets(config: &Config, found: &mut Vec<Wrong>) {
     }
 }
 
+/// Whoever may choose a name for themselves must not be able to choose that of somebody whom an issuer's token adds only later: both
+/// would be one person, and the first has the password.
+fn check_registration(config: &Config, found: &mut Vec<Wrong>) {
+    if config.mission.registration == Registration::Closed || !config.mounts("mission") {
+        return;
+    }
+    for issuer in config.auth.issuers.iter().filter(|issuer| issuer.people == People::Create) {
+        let at = ["mission", "registration"].map(|key| Step::Key(key.into())).to_vec();
+        let text = format!(
+            "[mission] registration = \"viewers\" does not go with [[auth.issuer]] {:?}, which adds people, too: whoever takes a \
+             name first could log in as the person that the issuer means by it; set people = \"known\" there",
+            issuer.name
+        );
+        found.push(Wrong { at, text });
+    }
+}
+
 /// The dialect whose clients name a wallet and nothing else.
 const NAMES_WALLETS: &str = "companion";
 
@@ -143,6 +162,7 @@ fn check_mount(mount: &Mount, others: &[Mount], mut wrong: impl FnMut(&str, Stri
 mod tests {
     use super::super::Listener;
     use super::*;
+    use crate::auth::Issuer;
 
     fn problems_of(change: impl FnOnce(&mut Listener)) -> Vec<String> {
         let mut config = Config { listeners: Config::documented(), ..Config::default() };
@@ -199,6 +219,24 @@ mod tests {
         assert_eq!(problems_of("127.0.0.1:8000", "companion", Local, &["10.0.0.0/8"]), 1);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Refuse, &["10.0.0.0/8"]), 0);
         assert_eq!(problems_of("0.0.0.0:8000", "companion", Anybody, &[]), 0);
+    }
+
+    #[test]
+    fn t3_names_that_an_issuer_gives_are_nobody_elses_to_take() {
+        use Registration::{Closed, Viewers};
+        let problems_of = |dialect: &str, registration, people: &[People]| {
+            let mut config = Config { listeners: Config::documented(), ..Config::default() };
+            config.listeners[0].mounts.push(Mount::new("/ws", dialect));
+            config.mission.registration = registration;
+            config.auth.issuers =
+                people.iter().map(|people| Issuer { people: *people, ..Issuer::default() }).collect();
+            problems(&config).len()
+        };
+        assert_eq!(problems_of("mission", Viewers, &[]), 0);
+        assert_eq!(problems_of("mission", Viewers, &[People::Known]), 0);
+        assert_eq!(problems_of("mission", Viewers, &[People::Known, People::Create]), 1);
+        assert_eq!(problems_of("mission", Closed, &[People::Create]), 0);
+        assert_eq!(problems_of("chat", Viewers, &[People::Create]), 0);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Which documented HTTP routes a listener serves: those of the dialects that are mounted on it, where it says `routes = true`.
 //!
-//! A dialect's routes are one [`Router`] in a folder of its own, and one line of `ROUTERS`. What every router can rely on:
+//! A dialect's routes are one [`Router`] in a folder of its own, the shape of its refusals, and one line of `ROUTERS`. What every
+//! router can rely on:
 //!
 //! - A path that it does not have goes to the next router, and in the end to the server's own pages; so a router has no fallback.
-//! - A body is whole and has at most `LARGEST_BODY` bytes; a longer one, or one that takes too long, never reaches a handler.
+//! - A body is whole and has at most `LARGEST_BODY` bytes; a longer one, or one that takes too long, never reaches a handler, and is
+//!   refused in the dialect's own shape.
 //! - Browsers may ask from where they may connect to the dialect's mounts. Preflights are answered here.
 //! - A handler that panics is counted and answered 500.
 //! - The request carries the address that it comes from, as a `Client`.
@@ -37,8 +39,12 @@ use crate::transport::origin::{Origins, Verdict, allow_origin, allow_preflight};
 /// Makes a dialect's routes.
 type Make = fn(Desk) -> Router;
 
+/// Refuses a request in the shape that a dialect gives to all of its refusals.
+type Refuse = fn(StatusCode, &'static str) -> Response;
+
 /// The dialects that document HTTP routes, by name.
-const ROUTERS: &[(&str, Make)] = &[("companion", companion::router), ("mission", mission::router)];
+const ROUTERS: &[(&str, Make, Refuse)] =
+    &[("companion", companion::router, companion::refuse), ("mission", mission::router, mission::refuse)];
 
 /// Bytes of the largest body that is taken.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -76,7 +82,7 @@ impl Routes {
         Self::of(ROUTERS, shared, mounts)
     }
 
-    fn of(routers: &[(&str, Make)], shared: &Arc<Shared>, mounts: &[Arc<Mount>]) -> Self {
+    fn of(routers: &[(&str, Make, Refuse)], shared: &Arc<Shared>, mounts: &[Arc<Mount>]) -> Self {
         let mut dialects: Vec<&str> = Vec::new();
         for voice in mounts.iter().flat_map(|mount| &mount.voices) {
             let name = shared.voice(*voice).dialect.name();
@@ -86,13 +92,15 @@ impl Routes {
         }
         // From the last to the first, because each is told whom to ask next.
         let router = dialects.iter().rev().fold(nowhere(), |next, name| {
-            let Some((_, make)) = routers.iter().find(|(dialect, _)| dialect == name) else { return next };
+            let found = routers.iter().find(|(dialect, ..)| dialect == name);
+            let Some((_, make, refuse)) = found else { return next };
             let speaks = |mount: &&Arc<Mount>| {
                 mount.voices.iter().any(|voice| shared.voice(*voice).dialect.name() == *name)
             };
             let door = Door {
                 origins: mounts.iter().filter(speaks).map(|mount| mount.origins.clone()).collect(),
                 patience: Duration::from_millis(shared.limits.request),
+                refuse: *refuse,
             };
             behind(door, make(Desk { shared: shared.clone() }), next)
         });
@@ -123,18 +131,19 @@ fn nowhere() -> Router {
 #[derive(Clone, Copy)]
 struct Nowhere;
 
-/// Who may come to a dialect's routes, and how long they may take to say what they want.
+/// Who may come to a dialect's routes, how long they may take to say what they want, and what all others are told.
 #[derive(Clone)]
 struct Door {
     origins: Vec<Origins>,
     patience: Duration,
+    refuse: Refuse,
 }
 
 /// Judges where a request comes from, answers preflights, and has the body read before the handler is asked.
 async fn enter(State(door): State<Door>, request: Request, next: Next) -> Response {
     let verdict = door.judge(&request);
     if verdict == Verdict::Refused {
-        return (StatusCode::FORBIDDEN, "Pages from there may not ask here.\n").into_response();
+        return (door.refuse)(StatusCode::FORBIDDEN, "Pages from there may not ask here.");
     }
     let mut response = if request.method() == Method::OPTIONS {
         let mut response = StatusCode::NO_CONTENT.into_response();
@@ -143,7 +152,7 @@ async fn enter(State(door): State<Door>, request: Request, next: Next) -> Respon
     } else {
         match whole(request, door.patience).await {
             Ok(request) => next.run(request).await,
-            Err(response) => response,
+            Err((status, why)) => door.cut(status, why),
         }
     };
     allow_origin(&verdict, response.headers_mut());
@@ -158,11 +167,18 @@ impl Door {
             .reduce(|best, other| if best == Verdict::Refused { other } else { best })
             .unwrap_or(Verdict::NoOrigin)
     }
+
+    /// What is told to somebody whose body was not read to its end, so that the connection cannot go on.
+    fn cut(&self, status: StatusCode, why: &'static str) -> Response {
+        let mut response = (self.refuse)(status, why);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
 }
 
 /// The request with its whole body, or what its sender is told.
-async fn whole(request: Request, patience: Duration) -> Result<Request, Response> {
-    let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, "A body has at most 65,536 bytes.\n");
+async fn whole(request: Request, patience: Duration) -> Result<Request, (StatusCode, &'static str)> {
+    let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, "A body has at most 65,536 bytes.");
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -174,15 +190,10 @@ async fn whole(request: Request, patience: Duration) -> Result<Request, Response
         Ok(Err(error)) => {
             let cause = std::error::Error::source(&error);
             let is_long = cause.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
-            Err(if is_long { too_large() } else { refused(StatusCode::BAD_REQUEST, "The body broke off.\n") })
+            Err(if is_long { too_large() } else { (StatusCode::BAD_REQUEST, "The body broke off.") })
         }
-        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "The body took too long.\n")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "The body took too long.")),
     }
-}
-
-/// What is told to somebody whose body was not read to its end, so that the connection cannot go on.
-fn refused(status: StatusCode, text: &'static str) -> Response {
-    (status, [(CONNECTION, "close")], text).into_response()
 }
 
 #[cfg(test)]
@@ -205,6 +216,7 @@ mod tests {
         let door = |origin: &str| Door {
             origins: vec![Origins::new(&[]), Origins::new(&[origin.to_owned()])],
             patience: Duration::from_secs(1),
+            refuse: |status, why| (status, format!("in its own words: {why}")).into_response(),
         };
         let first = Router::new()
             .route("/health", get(async || "first"))
@@ -256,12 +268,15 @@ mod tests {
         let announced = ask(Method::POST, "/length", &[(CONTENT_LENGTH, "65537")], Body::empty()).await;
         assert_eq!(announced.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(announced.headers()[CONNECTION], "close");
+        assert_eq!(text(announced).await, "in its own words: A body has at most 65,536 bytes.");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_not_waited_for() {
         let silent = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
-        assert_eq!(ask(Method::POST, "/length", &[], silent).await.status(), StatusCode::REQUEST_TIMEOUT);
+        let late = ask(Method::POST, "/length", &[], silent).await;
+        assert_eq!(late.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(text(late).await, "in its own words: The body took too long.");
     }
 
     #[tokio::test]
@@ -271,7 +286,9 @@ mod tests {
         };
         let allowed = from(Method::GET, "/health", "http://a.example").await;
         assert_eq!((allowed.status(), origin(allowed.headers())), (StatusCode::OK, Some("http://a.example")));
-        assert_eq!(from(Method::GET, "/health", "http://b.example").await.status(), StatusCode::FORBIDDEN);
+        let refused = from(Method::GET, "/health", "http://b.example").await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        assert_eq!(text(refused).await, "in its own words: Pages from there may not ask here.");
         assert_eq!(
             from(Method::OPTIONS, "/health", "http://b.example").await.status(),
             StatusCode::FORBIDDEN

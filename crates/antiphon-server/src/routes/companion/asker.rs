@@ -66,16 +66,20 @@ impl Counter {
             None => Boom::unauthorized("Please log in, and send the token as Authorization: Bearer <token>."),
             Some(_) => why.into(),
         })?;
+        self.requests.count(actor.principal.to_string(), 1)?;
         let store = &self.shared().app.ports().store;
         let owner = store.person_by_wallet(&address).await.map_err(broken("looking a wallet up"))?;
-        let person = owner.ok_or_else(unknown)?;
-        match &actor.principal {
-            Principal::Person(asking) if *asking != person => {
+        let person = match (&actor.principal, owner) {
+            (Principal::Person(asking), Some(owner)) if *asking == owner => owner,
+            // Whether somebody else has the wallet is nobody's business.
+            (Principal::Person(_), _) => {
                 return Err(Boom::from(Refusal::new(Code::Forbidden, "This token is not for this wallet.")));
             }
-            Principal::Guest => return Err(unknown()),
-            Principal::Person(_) | Principal::Service(_) | Principal::Operator => {}
-        }
+            (Principal::Service(_) | Principal::Operator, Some(owner)) => owner,
+            (Principal::Service(_) | Principal::Operator, None) | (Principal::Guest, _) => {
+                return Err(unknown());
+            }
+        };
         Ok(Asker { person, address, caller: Caller { actor, connection: None } })
     }
 }

@@ -42,7 +42,9 @@ use antiphon_core::ids::PersonId;
 use antiphon_core::refusal::{Fault, Refusal};
 use antiphon_core::topic::Topic;
 use axum::Router;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use http::StatusCode;
 
 pub use self::settings::Settings;
 pub(crate) use self::settings::Terms;
@@ -70,6 +72,12 @@ struct Counter {
     messages: Windows<PersonId>,
     /// Logins per address and minute.
     logins: Paces<Place>,
+    /// Requests per person and backend.
+    requests: Paces<String>,
+    /// Requests per address, of those who need not say who they are.
+    strangers: Paces<Place>,
+    /// Payments that a person reports, per minute: each has the chain asked.
+    deposits: Paces<PersonId>,
 }
 
 impl Counter {
@@ -90,11 +98,14 @@ impl Counter {
 
 /// The routes.
 pub(super) fn router(desk: Desk) -> Router {
-    let Terms { messages_per_minute, logins_per_minute, .. } = desk.shared.companion;
+    let Terms { messages_per_minute, logins_per_minute, requests, .. } = desk.shared.companion;
     let counter = Counter {
         answers: Answers::new(desk.shared.app.ports().bus.clone()),
         messages: Windows::per_minute(messages_per_minute),
         logins: Paces::new(Pace::per_minute(logins_per_minute)),
+        requests: Paces::new(requests),
+        strangers: Paces::new(requests),
+        deposits: Paces::new(Pace::per_minute(tokens::DEPOSITS_PER_MINUTE)),
         desk,
     };
     Router::new()
@@ -112,6 +123,11 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/health", get(health::health))
         .method_not_allowed_fallback(boom::not_found)
         .with_state(Arc::new(counter))
+}
+
+/// A request that does not get as far as a route, refused as the routes would.
+pub(super) fn refuse(status: StatusCode, why: &'static str) -> Response {
+    Boom::new(status, why).into_response()
 }
 
 /// What the store could not do, logged once, here.

@@ -5,8 +5,8 @@ use antiphon_core::command::{Command, Outcome};
 use antiphon_core::dialect::Credential;
 use antiphon_core::ids::AgentId;
 use antiphon_core::refusal::Code;
-use axum::Json;
 use axum::extract::State as Extracted;
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use super::body::Text;
 use super::boom::Boom;
 use super::words::PersonaView;
 use super::{DIALECT, State, unexpected};
+use crate::routes::Client;
 
 /// Most personas that are listed.
 const MOST: u32 = 1_000;
@@ -40,8 +41,14 @@ pub(super) struct Chosen {
 }
 
 /// For anybody.
-pub(super) async fn list(Extracted(state): Extracted<State>) -> Result<Json<Personas>, Boom> {
+pub(super) async fn list(
+    Extracted(state): Extracted<State>,
+    Extension(Client(address)): Extension<Client>,
+) -> Result<Json<Personas>, Boom> {
     let shared = state.shared();
+    if let Some(place) = shared.crowd.place(address) {
+        state.strangers.count(place, 1)?;
+    }
     let actor = shared.auth.authenticate(&Credential::None, DIALECT, state.desk.now()).await?;
     let caller = Caller { actor, connection: None };
     match state.perform(&caller, Command::ReadPersonas { limit: MOST }).await? {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::pace::Pace;
 
 /// The routes of the companion API.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +28,8 @@ pub(crate) struct Terms {
     pub(super) messages_per_minute: u32,
     /// Logins per address and minute, as for the HTTP API of backends.
     pub(super) logins_per_minute: u32,
+    /// How often somebody may ask, as for the HTTP API of backends.
+    pub(super) requests: Pace,
     /// How many tokens one coin is worth.
     pub(super) tokens_per_coin: u64,
 }
@@ -36,6 +39,7 @@ impl Terms {
         Self {
             messages_per_minute: config.companion.messages_per_minute,
             logins_per_minute: config.api.logins_per_minute,
+            requests: Pace::new(config.api.commands_per_second, config.api.commands_burst),
             tokens_per_coin: config.wallet.tokens_per_coin,
         }
     }

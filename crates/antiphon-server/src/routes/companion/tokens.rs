@@ -1,5 +1,6 @@
 //! What one has, paying in, taking out, and the daily reward: `/token/…`.
 
+use antiphon_core::actor::Principal;
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::refusal::{Code, Refusal};
 use axum::Json;
@@ -11,6 +12,9 @@ use super::asker::Asker;
 use super::body::{Amount, Text};
 use super::boom::Boom;
 use super::{State, unexpected};
+
+/// Payments that a person may report within a minute. A backend knows what it does.
+pub(super) const DEPOSITS_PER_MINUTE: u32 = 20;
 
 const DEPOSIT_NEEDED: &str =
     "This needs tx_hash as text, and amount as a number above 0: coins that are worth whole tokens.";
@@ -54,6 +58,9 @@ pub(super) async fn deposit(
     let Deposit { tx_hash, amount } = text.object(DEPOSIT_NEEDED)?;
     let coins = amount.coins(state.shared().companion.tokens_per_coin);
     let amount = coins.ok_or_else(|| Boom::bad_request(DEPOSIT_NEEDED))?;
+    if let Principal::Person(person) = &asker.caller.actor.principal {
+        state.deposits.count(person.clone(), 1)?;
+    }
     let deposit = Command::Deposit { person: asker.claim(), reference: tx_hash, amount };
     let processed = || Boom::bad_request("Transaction already processed");
     let entry = match state.perform(&asker.caller, deposit).await {

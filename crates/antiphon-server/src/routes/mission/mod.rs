@@ -31,6 +31,7 @@ use antiphon_core::ports::Store;
 use antiphon_core::refusal::{Fault, Refusal};
 use antiphon_dialects::mission::words::Word as _;
 use axum::extract::{FromRequestParts, State as Extracted};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -161,6 +162,11 @@ async fn alert(
     let severity = word(&["body", "severity"], &severity)?;
     asker.order(&state, Command::RaiseAlert { message, severity }).await?;
     Ok((StatusCode::CREATED, Json(Message::new("Alert sent"))))
+}
+
+/// A request that does not get as far as a route, refused as the routes would.
+pub(super) fn refuse(status: StatusCode, why: &'static str) -> Response {
+    Problem::new(status, why).into_response()
 }
 
 async fn not_allowed() -> Problem {

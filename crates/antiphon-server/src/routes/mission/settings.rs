@@ -21,8 +21,8 @@ pub struct Settings {
     /// How many milliseconds a login token is good for, at least 1000. It can be renewed for as long as `auth.refresh` says.
     /// Default: 1800000.
     pub session: u64,
-    /// Whether people may add themselves: `closed`, or as `viewers`, who see everything but conversations and change nothing.
-    /// Default: `closed`.
+    /// Whether people may add themselves: `closed`, or as `viewers`, who see everything but conversations and change nothing. They
+    /// choose names among those of all people of this server, so this does not go with an issuer that adds people. Default: `closed`.
     pub registration: Registration,
 }
 

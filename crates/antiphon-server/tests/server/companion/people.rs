@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::app::{ADA, App, BOB, heard, joined, refused, remembered, seen, served};
 use super::wallet::{sign, signer};
 use crate::support::http::Request;
+use crate::support::soon;
 
 #[tokio::test]
 async fn the_first_login_adds_a_person_and_each_tells_the_balance() {
@@ -119,7 +120,7 @@ async fn a_login_that_is_not_as_documented_adds_nobody() {
     // Larger than any body may be, in a field that would have been ignored.
     let large = format!(r#"{{"wallet_address": "{BOB}", "more": "{}"}}"#, "x".repeat(65 * 1_024));
     let request = app.request("POST", "/auth/wallet-login", Some(&large));
-    assert_eq!(app.send(&request).await.status, 413);
+    assert_eq!(seen(&app.send(&request).await).0, 413);
     assert_eq!(remembered(&store).await, before);
     server.stop().await;
 }
@@ -175,6 +176,36 @@ async fn whoever_is_not_known_gets_nothing() {
         }
     }
     assert_eq!(remembered(&store).await, before);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn t8_nobody_asks_more_often_than_is_allowed() {
+    let (server, _) = served(|config| {
+        (config.api.commands_per_second, config.api.commands_burst) = (1, 4);
+        config.limits.exempt.clear();
+    })
+    .await;
+    let mut ada = App::logged_in(&server, ADA).await;
+    let mut bob = App::logged_in(&server, BOB).await;
+    for (method, path, body) in ROUTES {
+        // One comes back each second: on a slow machine some pass.
+        let refused = async {
+            loop {
+                let response = ada.send(&ada.request(method, path, body)).await;
+                if seen(&response).0 == 429 {
+                    break response;
+                }
+            }
+        };
+        assert_eq!(soon("a refusal", refused).await.header("Retry-After"), Some("1"), "{path}");
+    }
+    assert_eq!(bob.get("/token/balance").await.0, 200, "others may");
+    let mut nobody = App::nobody(&server).await;
+    for _ in 0..4 {
+        assert_eq!(nobody.get("/personas").await.0, 200);
+    }
+    soon("a refusal", async { while nobody.get("/personas").await.0 != 429 {} }).await;
     server.stop().await;
 }
 

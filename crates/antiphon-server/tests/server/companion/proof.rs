@@ -134,6 +134,11 @@ async fn a_token_is_for_the_wallet_of_its_person() {
     {
         assert_eq!(refused(app.text(method, path, body).await).0, 403, "{path}");
     }
+    // The same as for a wallet that is nobody's: who has which is not to be found out.
+    let told = app.get("/user/profile").await;
+    let mut nobodys = App::of(&server, ADA).await;
+    nobodys.bearer = Some(tokens[1].clone());
+    assert_eq!(nobodys.get("/user/profile").await, told);
     app.bearer = Some("ses_nonsense".into());
     assert_eq!(app.get("/user/profile").await.0, 401);
     assert_eq!(remembered(&store).await, before);

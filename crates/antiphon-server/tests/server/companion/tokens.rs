@@ -72,6 +72,20 @@ async fn a_persons_own_word_is_looked_up_where_somebody_looks_and_worth_nothing_
 }
 
 #[tokio::test]
+async fn t8_a_person_does_not_have_the_chain_asked_all_the_time() {
+    let (server, _) = served(|_| {}).await;
+    let (mut ada, mut bob) = (App::logged_in(&server, ADA).await, App::logged_in(&server, BOB).await);
+    let report = json!({"tx_hash": "0x01", "amount": 1});
+    for _ in 0..20 {
+        assert_eq!(ada.post("/token/deposit", &report).await.0, 403);
+    }
+    assert_eq!(ada.post("/token/deposit", &report).await.0, 429);
+    assert_eq!(bob.post("/token/deposit", &report).await.0, 403, "others may");
+    assert_eq!(ada.pay("0x01", 1.0).await.0, 200, "and so may a backend");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_no_amount_and_what_is_too_much_moves_nothing() {
     let (server, store) = served(|_| {}).await;
     let mut app = App::logged_in(&server, ADA).await;

@@ -207,7 +207,8 @@ async fn what_is_wrong_with_a_task_is_said_and_nothing_is_stored() {
         assert_eq!(ask(&server, ADA, "POST", "/tasks", &body.to_string()).await.0, status, "{body}");
     }
     let large = json!({"title": "x", "payload": "y".repeat(70_000)}).to_string();
-    assert_eq!(respond(&server, ADA, "POST", "/tasks", &large).await.status, 413);
+    let refused = ask(&server, ADA, "POST", "/tasks", &large).await;
+    assert_eq!(refused, (413, json!({"detail": "A body has at most 65,536 bytes."})));
     assert_eq!(store.tasks(&TaskFilter::default(), 10).await.unwrap(), []);
     for path in ["assign", "claim", "start"] {
         let path = format!("/tasks/{nowhere}/{path}");
