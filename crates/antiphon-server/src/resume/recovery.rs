@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 
-use antiphon_core::actor::{Principal, SecretHash};
+use antiphon_core::actor::{Actor, Principal, SecretHash};
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,16 @@ impl Recovery {
         }
         // What comes late was said a moment ago.
         told.iter().rev().any(|known| Arc::ptr_eq(known, envelope))
+    }
+
+    /// Whether whoever is `wanted` may have it: `actor`, who speaks for it now, and in the same place. A guest who became a person
+    /// has left the guest behind.
+    pub(super) fn is_of(&self, actor: &Actor, wanted: &Bound) -> bool {
+        let Bound { principal, dialect, namespace, mount } = wanted;
+        *principal == actor.principal
+            && *dialect == self.bound.dialect
+            && *namespace == self.bound.namespace
+            && *mount == self.bound.mount
     }
 
     /// Its client has said something: whoever wants to know hears of it.
