@@ -107,6 +107,11 @@ impl Socket {
         self.connection.withhold(true);
     }
 
+    /// Whether it is being told the past of a conversation, or is about to be: what it has not heard of that is kept nowhere.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.held.borrow().is_some() || self.recalls.borrow().iter().any(|recall| recall.waiting.is_some())
+    }
+
     /// The position up to which history has told `conversation`.
     pub(crate) fn recalled(&self, conversation: ConversationId) -> Option<u64> {
         self.recalls

@@ -31,6 +31,8 @@ pub(crate) enum Reason {
     InUse,
     /// The client may no longer hear everything that the session heard.
     Forbidden,
+    /// The session was being told the past of a conversation, of which the rest would be missing.
+    CatchingUp,
 }
 
 /// What a client asks that wants its session to be resumed, now or later.

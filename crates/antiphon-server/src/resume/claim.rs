@@ -58,7 +58,7 @@ impl Core {
     pub(crate) fn answer_claim(self: &Rc<Self>, claim: Claim) {
         let Some(socket) = self.socket(claim.session) else { return deny(claim, Denied::Elsewhere) };
         let Some(recovery) = &socket.recovery else { return deny(claim, Denied::Elsewhere) };
-        if recovery.bound != claim.bound {
+        if !recovery.is_of(&socket.actor(), &claim.bound) {
             return deny(claim, Denied::Because(Reason::Unknown));
         }
         if recovery.is_claimed() || recovery.doubt.borrow().is_some() {
@@ -97,6 +97,9 @@ impl Core {
             socket.vanish(self, reason);
             return deny(claim, Denied::Because(reason));
         }
+        if socket.is_catching_up() {
+            return deny(claim, Denied::Because(Reason::CatchingUp));
+        }
         let topics = socket.seats.borrow().iter().map(|seat| seat.topic().clone()).collect();
         recovery.claimed.replace(claim.hold);
         // Whoever asked may have gone; then nobody holds the claim.
@@ -119,6 +122,10 @@ impl Core {
         let Some(recovery) = socket.recovery.as_ref().filter(|recovery| !recovery.is_pending.get()) else {
             return;
         };
+        if socket.is_catching_up() {
+            // It began after it was claimed.
+            return;
+        }
         let kept = self.session_moves(recovery, heir);
         self.leave_all(&socket);
         self.sockets.borrow_mut().try_remove(session.slot as usize);

@@ -70,6 +70,9 @@ impl Socket {
     /// Its transport is gone. It becomes a ghost if it may be resumed, and leaves if not.
     pub(crate) fn lose(self: &Rc<Self>, core: &Rc<Core>) {
         let Some(recovery) = &self.recovery else { return self.part(core) };
+        if !recovery.is_pending.get() && self.is_catching_up() {
+            return self.part_because(core, Reason::CatchingUp);
+        }
         let actor = self.actor();
         match core.shared.sessions.wait(recovery.pid, actor.person(), &core.shared.resume) {
             Wait::Granted => {}
@@ -86,9 +89,6 @@ impl Socket {
         let window = i64::try_from(core.shared.resume.window).unwrap_or(i64::MAX);
         let until = core.shared.uptime().saturating_add(window);
         core.ghosts.until.borrow_mut().push_back((until, self.id()));
-        if !recovery.is_pending.get() {
-            self.release(core, |_| false);
-        }
     }
 
     /// The ghost is no more.

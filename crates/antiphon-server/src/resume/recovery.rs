@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 
-use antiphon_core::actor::{Principal, SecretHash};
+use antiphon_core::actor::{Actor, Principal, SecretHash};
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,16 @@ impl Recovery {
         told.iter().rev().any(|known| Arc::ptr_eq(known, envelope))
     }
 
+    /// Whether whoever is `wanted` may have it: `actor`, who speaks for it now, and in the same place. A guest who became a person
+    /// has left the guest behind.
+    pub(super) fn is_of(&self, actor: &Actor, wanted: &Bound) -> bool {
+        let Bound { principal, dialect, namespace, mount } = wanted;
+        *principal == actor.principal
+            && *dialect == self.bound.dialect
+            && *namespace == self.bound.namespace
+            && *mount == self.bound.mount
+    }
+
     /// Its client has said something: whoever wants to know hears of it.
     pub(crate) fn is_there(&self) {
         if let Some(doubt) = self.doubt.take() {
@@ -144,8 +154,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_core::actor::Plan;
     use antiphon_core::event::Event;
-    use antiphon_core::ids::AgentId;
+    use antiphon_core::ids::{AgentId, PersonId};
     use antiphon_core::topic::Topic;
 
     use super::super::Numbers;
@@ -175,5 +186,30 @@ mod tests {
         assert!(!recovery.has_told(&news, 5_000));
         assert!(!recovery.has_told(&late, 5_001 + LATE));
         assert!(recovery.told.borrow().is_empty(), "nothing is kept for longer than it is needed");
+    }
+
+    #[test]
+    fn a_guest_who_became_somebody_has_left_the_guest_behind() {
+        let guest = Bound {
+            principal: Principal::Guest,
+            dialect: "chat".into(),
+            namespace: "/".into(),
+            mount: "/socket.io".into(),
+        };
+        let ada = Principal::Person(PersonId::parse("ada").unwrap());
+        let as_ada = Bound { principal: ada.clone(), ..guest.clone() };
+        let kept = Kept::empty(Numbers::new(1, 0).last());
+        let recovery = Recovery::new(SecretHash([0; 32]), guest.clone(), kept);
+        let plan = Arc::new(Plan {
+            name: "free".into(),
+            connections_per_minute: None,
+            messages_per_month: None,
+            agents: None,
+        });
+        let [nobody, somebody] = [Principal::Guest, ada].map(|who| Actor::new(who, plan.clone()));
+        assert!(recovery.is_of(&nobody, &guest) && !recovery.is_of(&nobody, &as_ada));
+        assert!(recovery.is_of(&somebody, &as_ada) && !recovery.is_of(&somebody, &guest));
+        let elsewhere = Bound { mount: "/elsewhere".into(), ..as_ada };
+        assert!(!recovery.is_of(&somebody, &elsewhere));
     }
 }

@@ -63,3 +63,21 @@ async fn what_was_told_of_the_past_and_did_not_arrive_is_told_again() {
     drop((tab, late));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_cut_while_it_catches_up_hears_that_it_cannot_go_on() {
+    let server = server(|_| ()).await;
+    let mut tab = ada(&server.door(), Transport::Websocket).await;
+    for _ in 0..60 {
+        tab.say("chat:message", json!({"agentId": "luna", "message": "x".repeat(4_000)})).await;
+        positions(&mut tab, 2).await;
+    }
+    // It reads the beginning and then nothing, so most of the past has yet to be told.
+    let mut late = ada(&server.door(), Transport::Polling).await;
+    late.ask(1, "chat:join", json!({"agentId": "luna", "after": 0})).await;
+    assert_eq!(positions(&mut late, 1).await, [1]);
+    let late = Tab::back(&server.door(), Transport::Websocket, late.cut()).await;
+    assert_eq!(late.reason(), "catching_up");
+    drop((tab, late));
+    server.stop().await;
+}
