@@ -243,12 +243,16 @@ impl Connection {
     }
 
     /// Forgets a WebSocket that wanted to take over, if it is `stream`.
-    pub(crate) fn forget_probe(&self, stream: &Rc<Stream>) {
-        if let Link::Polling { probing, .. } = &mut *self.link.borrow_mut()
-            && probing.as_ref().is_some_and(|(probe, _)| Rc::ptr_eq(probe, stream))
-        {
-            *probing = None;
+    pub(crate) fn forget_probe(self: &Rc<Self>, core: &Rc<Core>, stream: &Rc<Stream>) {
+        let is_probe = match &mut *self.link.borrow_mut() {
+            Link::Polling { probing, .. } => {
+                probing.take_if(|(probe, _)| Rc::ptr_eq(probe, stream)).is_some()
+            }
+            Link::Websocket(_) | Link::Closed => false,
+        };
+        if is_probe {
             self.engine.borrow_mut().abandon_upgrade();
+            self.close_if_retired(core);
         }
     }
 
@@ -284,6 +288,10 @@ impl Connection {
     pub(super) fn close_if_retired(self: &Rc<Self>, core: &Rc<Core>) {
         let state = self.state.get();
         if !state.retiring || state.processing || state.blocked || !self.inbox.borrow().is_empty() {
+            return;
+        }
+        // A client that was told to pause its polling would not hear the end of it: it waits for the WebSocket, which says it.
+        if self.engine.borrow().is_upgrading() {
             return;
         }
         // What waits for a WebSocket goes out with the goodbye; over polling it has to be fetched first.

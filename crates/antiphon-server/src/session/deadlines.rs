@@ -44,6 +44,10 @@ impl Connection {
             return;
         }
         let probe_by = self.probe_deadline(now);
+        self.close_if_retired(core);
+        if self.is_closed() {
+            return;
+        }
         let beat_by = loop {
             // The borrow ends before a close needs one of its own.
             let beat = self.engine.borrow_mut().beat(now);

@@ -143,14 +143,14 @@ impl Reader {
                 _ => self.connection.close(&self.core, why),
             }
         } else {
-            self.connection.forget_probe(&self.stream);
+            self.connection.forget_probe(&self.core, &self.stream);
             self.stream.shutdown();
         }
     }
 
     /// Leaves the client time to hear the goodbye.
     async fn linger(self) {
-        self.connection.forget_probe(&self.stream);
+        self.connection.forget_probe(&self.core, &self.stream);
         read_out(&self.core, &self.stream).await;
     }
 }

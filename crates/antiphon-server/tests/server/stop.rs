@@ -51,6 +51,23 @@ async fn a_get_that_waits_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_client_that_paused_its_polling_for_the_upgrade_is_told_over_the_websocket() {
+    let mut server = server(0).await;
+    let mut engine = Engine::open(&server.door(), Transport::Polling).await;
+    let mut websocket = engine.probe().await;
+    websocket.text("2probe").await;
+    assert_eq!(websocket.next_text().await, "3probe");
+    // It is closed after the one that upgrades had its turn.
+    let mut other = Engine::open(&server.door(), Transport::Websocket).await;
+    let upgrading = async {
+        assert_eq!(other.next().await, Packet::Over("1001 server stops: reconnect".into()));
+        engine.take_over(websocket).await;
+        assert_eq!(engine.next().await, Packet::Over("1001 server stops: reconnect".into()));
+    };
+    tokio::join!(upgrading, soon("the server to stop", server.stopping(pending())));
+}
+
+#[tokio::test]
 async fn while_it_stops_it_says_so_and_lets_nobody_in() {
     let mut server = server(3_600_000).await;
     let door = server.door();
