@@ -15,7 +15,7 @@ use super::body::Text;
 use super::boom::Boom;
 use super::words::PersonaView;
 use super::{DIALECT, State, unexpected};
-use crate::routes::Client;
+use crate::transport::handler::Client;
 
 /// Most personas that are listed.
 const MOST: u32 = 1_000;
