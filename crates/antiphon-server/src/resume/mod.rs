@@ -6,17 +6,17 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`settings`] | who may resume, for how long, and how much is kept |
-//! | [`asked`] | what a CONNECT asks, and how it is answered |
-//! | [`offset`] | how a place among what a client was told is written |
-//! | [`journal`] | what a session was told lately, and what is left of it after an offset |
-//! | [`recovery`] | what is kept for a socket that may be resumed |
-//! | [`telling`] | how such a socket is told something |
-//! | [`ghosts`] | what becomes of it when its transport goes |
-//! | [`registry`] | where every session is, for all cores |
-//! | [`claim`] | what a session's core says to whoever wants it |
-//! | [`takeover`] | how a new connection takes a session up |
-//! | [`changes`] | every change of a session that outlives its connection, in one place |
+//! | `settings` | who may resume, for how long, and how much is kept |
+//! | `asked` | what a CONNECT asks, and how it is answered |
+//! | `offset` | how a place among what a client was told is written |
+//! | `journal` | what a session was told lately, and what is left of it after an offset |
+//! | `recovery` | what is kept for a socket that may be resumed |
+//! | `telling` | how such a socket is told something |
+//! | `ghosts` | what becomes of it when its transport goes |
+//! | `registry` | where every session is, for all cores |
+//! | `claim` | what a session's core says to whoever wants it |
+//! | `takeover` | how a new connection takes a session up |
+//! | `changes` | every change of a session that outlives its connection, in one place |
 
 mod asked;
 mod changes;
