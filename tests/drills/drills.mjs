@@ -9,6 +9,7 @@ export const DRILLS = [
   "d6-slow-readers",
   "d9-stop",
   "d10-storm",
+  "d14-full-disk",
   "d15-clock",
   "drops",
 ];
