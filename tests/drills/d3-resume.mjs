@@ -15,6 +15,9 @@ const PLACES = [300, 700, 4_000, 20_000, 60_000];
 /** For how long something is said before a kill at most, in milliseconds. */
 const BURST = 20;
 
+/** When nothing that a killed server has said is on its way any more, in milliseconds. */
+const SETTLED = 50;
+
 /** The share of sessions that outlive their server at least, in a full run. */
 const SURVIVORS = 0.9;
 
@@ -71,9 +74,11 @@ export const drill = {
       number = await talking.stop();
       sender.go();
       await sleep(Math.random() * BURST);
-      for (const reader of readers) reader.isKilled();
       await house.kill();
       sender.halt();
+      // What the dead one has said is read by then: whoever connects from now on connects to the next one.
+      await sleep(SETTLED);
+      for (const reader of readers) reader.isKilled();
       await house.start();
       kills++;
     }
@@ -165,10 +170,11 @@ class Reader {
   /** How its connection stands, for whoever looks for the reason of a delay. */
   get state() {
     const { engine, _readyState } = this.socket.io;
-    return `${_readyState}, ${engine?.transport?.name} ${engine?.readyState}, after ${this.trail.at(-1)}`;
+    const { connected } = this.socket;
+    return `${_readyState}, ${engine?.transport?.name} ${engine?.readyState}, connected: ${connected}, after ${this.trail.at(-1)}`;
   }
 
-  /** The server is about to be killed. */
+  /** The server was killed. */
   isKilled() {
     // Whoever serves recovery gives a private id at CONNECT.
     this.#killed ||= this.socket._pid !== undefined;
@@ -243,7 +249,7 @@ function leaveAlone(proxy) {
 async function caughtUp(d, readers, last, positions = 0) {
   const hasAll = (reader) => reader.notices.last >= last && reader.messages.last >= positions;
   const behind = () => readers.filter((reader) => !hasAll(reader) && !(reader.socket.connected && !reader.socket.recovered));
-  await until(d, () => behind().length === 0, () => `${behind().length} have not heard ${last} and ${positions}`, 90_000);
+  await until(d, () => behind().length === 0, () => `have not heard ${last} and ${positions}: ${behind().map(({ state }) => state).join(" | ")}`, 90_000);
 }
 
 function account(d, what, cuts, readers, told, positions = 0) {
