@@ -509,7 +509,7 @@ impl Ending {
     fn of(question: &Question, assistant: Arc<Assistant>) -> Self {
         let message = &question.message;
         let reply = Reply {
-            id: MessageId::random(),
+            id: MessageId::of_moment(message.at),
             conversation: message.conversation,
             agent: message.agent.clone(),
             person: message.person.clone(),
