@@ -38,7 +38,8 @@ pub fn page(results: &Results, rounds: usize, pace: Pace, cores: Cores) -> Strin
     push_line(
         &mut text,
         &format!(
-            "For durable messages the floor is one `fdatasync` per message on the same disk. It is measured on two: this \
+            "For durable messages the floor is one `fdatasync` per message on the same disk. The server stores twice as many as \
+             are counted, because an agent that echoes answers each of them. Both are measured on two disks: this \
              machine's disk as it is, where a sync that takes a fraction of a millisecond leaves the messages' own CPU as what \
              limits the rate; and the same disk with {} ms added to each sync, about what a volume across a network takes, where \
              it shows how many messages share a commit. What adds them is a preloaded library that sleeps before `fsync` and \
