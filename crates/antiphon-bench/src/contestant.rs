@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::disk::{self, Disk};
 use crate::machine::Cores;
 use crate::process::Server;
 use crate::product::Metrics;
@@ -41,6 +43,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// The library that makes syncs slow.
+    pub fn slow_sync(&self) -> PathBuf {
+        self.data.join("slow-sync.so")
+    }
+
     /// The product's part of `data`.
     pub fn product_data(&self) -> PathBuf {
         self.data.join("antiphon")
@@ -79,7 +86,7 @@ impl Contestant {
         self.is_product()
             || match work {
                 Work::DurableRate { .. } | Work::DurableLatency { .. } => self == Self::Floor,
-                Work::Authentication { .. } => false,
+                Work::Authentication { .. } | Work::Resume { .. } => false,
                 // What a task is, only the product knows; the floor delivers as many bytes.
                 Work::Tasks { .. } => self == Self::Floor,
                 _ => true,
@@ -88,7 +95,7 @@ impl Contestant {
 
     /// Starts it for `work` with nothing in it but the work's cast, and waits until it is ready.
     pub fn start(self, work: Work, places: &Places, cores: Cores) -> Result<Server> {
-        let command = match self {
+        let mut command = match self {
             Self::Floor => floor(work)?,
             Self::Antiphon => {
                 product::prepare(&places.antiphon, &places.product_data(), &work.cast(), Metrics::Counted)?
@@ -103,6 +110,9 @@ impl Contestant {
                 in_directory(program.display().to_string(), "server.py", &peers::source("python"))
             }
         };
+        if work.disk() == Some(Disk::Slow) {
+            disk::slow_down(&mut command, &places.slow_sync());
+        }
         Server::start(command, cores, &places.data.join(format!("{}.log", self.name())))
     }
 }
@@ -111,6 +121,14 @@ fn floor(work: Work) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     let role = work.role().to_possible_value().context("every role has a name")?;
     command.args(["floor", "--scenario", role.get_name()]);
+    Ok(command)
+}
+
+/// Who writes to the disk in `directory`, one sync per message, for so long.
+pub fn disk_floor(directory: &Path, duration: Duration) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.arg("disk").arg("--directory").arg(directory);
+    command.arg("--millis").arg(duration.as_millis().to_string());
     Ok(command)
 }
 
@@ -126,8 +144,10 @@ mod tests {
 
     #[test]
     fn only_the_product_and_the_disk_store_anything() {
-        let storing: Vec<_> =
-            Contestant::ALL.into_iter().filter(|it| it.does(Work::DurableRate { senders: 64 })).collect();
+        let storing: Vec<_> = Contestant::ALL
+            .into_iter()
+            .filter(|it| it.does(Work::DurableRate { senders: 64, disk: Disk::Own }))
+            .collect();
         assert_eq!(storing, [Contestant::Floor, Contestant::Antiphon, Contestant::Unmetered]);
         assert!(Contestant::ALL.into_iter().all(|it| it.does(Work::Echo { clients: 1 })));
     }

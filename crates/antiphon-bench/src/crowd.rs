@@ -40,6 +40,7 @@ pub struct Crowd {
     connected: usize,
     pong: Vec<u8>,
     wanted: Wanted,
+    recover: bool,
 }
 
 /// The socket of the client that just heard something.
@@ -74,6 +75,11 @@ impl Crowd {
         Self::who_want(Wanted::Welcome)
     }
 
+    /// A crowd of nobody yet, who will all ask for recovery.
+    pub fn who_recover() -> Result<Self> {
+        Ok(Self { recover: true, ..Self::new()? })
+    }
+
     /// A crowd of nobody yet, whose CONNECTs are all to be refused with `message`.
     pub fn turned_away(message: &'static str) -> Result<Self> {
         Self::who_want(Wanted::Refusal(message))
@@ -88,6 +94,7 @@ impl Crowd {
             connected: 0,
             pong: frame::masked_text("3"),
             wanted,
+            recover: false,
         })
     }
 
@@ -220,7 +227,11 @@ impl Crowd {
         let index = self.clients.len();
         self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
         Mouth(&stream).say(request)?;
-        let connect = frame::masked_text(&packet::connect(token));
+        let connect = frame::masked_text(&if self.recover {
+            packet::connect_to_recover(token)
+        } else {
+            packet::connect(token)
+        });
         self.clients.push(Client { stream, stage: Stage::Upgrading(connect), partial: Vec::new() });
         Ok(())
     }

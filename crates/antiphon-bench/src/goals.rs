@@ -1,9 +1,11 @@
 //! What the project promises about its cost, and whether a run kept it.
 
 use crate::contestant::Contestant;
+use crate::disk::Disk;
 use crate::runner::{Cell, Results};
 use crate::scenario::Work;
 use crate::scenario::authentication::Credential;
+use crate::scenario::resume::Question;
 use crate::statistics::{Series, median, quartiles};
 
 /// What counting may cost, in percent of what the work costs without it.
@@ -27,6 +29,8 @@ pub struct Verdict {
 enum Limit {
     /// At most so many times the floor.
     TimesFloor(f64),
+    /// A rate that is at least so many times the floor.
+    RateTimesFloor(f64),
     /// At most so much, in the row's unit, which is named.
     Absolute(f64, &'static str),
 }
@@ -34,7 +38,7 @@ enum Limit {
 /// A goal's name, the rows that it is about, and its limit.
 type Goal = (&'static str, fn(Work) -> bool, Limit);
 
-fn goals() -> [Goal; 7] {
+fn goals() -> [Goal; 13] {
     [
         (
             "broadcast, one in flight, any number of receivers",
@@ -64,6 +68,36 @@ fn goals() -> [Goal; 7] {
             Limit::Absolute(15.0, "µs"),
         ),
         ("idle connection", |work| matches!(work, Work::Idle { .. }), Limit::Absolute(6.0, "KiB")),
+        (
+            "what recovery adds where nobody asks for it",
+            |work| matches!(work, Work::Resume { question: Question::Unasked, .. }),
+            Limit::Absolute(3.0, "% of CPU"),
+        ),
+        (
+            "what recovery adds for a client that does not ask",
+            |work| matches!(work, Work::Resume { question: Question::Bytes, .. }),
+            Limit::Absolute(0.0, "bytes"),
+        ),
+        (
+            "durable messages on this disk",
+            |work| matches!(work, Work::DurableRate { disk: Disk::Own, .. }),
+            Limit::RateTimesFloor(10.0),
+        ),
+        (
+            "durable messages on a slower disk",
+            |work| matches!(work, Work::DurableRate { disk: Disk::Slow, .. }),
+            Limit::RateTimesFloor(10.0),
+        ),
+        (
+            "p99 of a durable ack on this disk",
+            |work| matches!(work, Work::DurableLatency { disk: Disk::Own, .. }),
+            Limit::TimesFloor(3.0),
+        ),
+        (
+            "p99 of a durable ack on a slower disk",
+            |work| matches!(work, Work::DurableLatency { disk: Disk::Slow, .. }),
+            Limit::TimesFloor(3.0),
+        ),
     ]
 }
 
@@ -89,16 +123,18 @@ fn judge_limit(results: &Results, (name, concerns, limit): Goal) -> Verdict {
             (Cell::Measured(ours), Limit::Absolute(most, _)) => {
                 (format!("{:.2}", ours.median()), Some(ours.median() <= *most))
             }
-            (Cell::Measured(ours), Limit::TimesFloor(most)) => match floor.and_then(|it| ours.times(it)) {
-                Some(times) => (format!("{times:.2} ×"), Some(times <= *most)),
-                None => continue,
-            },
+            (Cell::Measured(ours), Limit::TimesFloor(bound) | Limit::RateTimesFloor(bound)) => {
+                let Some(times) = floor.and_then(|it| ours.times(it)) else { continue };
+                let is_rate = matches!(limit, Limit::RateTimesFloor(_));
+                (format!("{times:.2} ×"), Some(if is_rate { times >= *bound } else { times <= *bound }))
+            }
             (Cell::Absent, _) => continue,
         };
         row_verdicts.push((format!("{found} ({})", scenario.name), met));
     }
     let goal = match limit {
         Limit::TimesFloor(most) => format!("{name} ≤ {most} × floor"),
+        Limit::RateTimesFloor(least) => format!("{name} ≥ {least} × floor"),
         Limit::Absolute(most, unit) => format!("{name} ≤ {most} {unit}"),
     };
     verdict(goal, row_verdicts)
@@ -220,6 +256,29 @@ mod tests {
         assert_eq!(met(&run_with("burst", measured(&[1.0])), "broadcast, four"), Some(true));
         assert_eq!(met(&run_with("burst", measured(&[1.1])), "broadcast, four"), Some(false));
         assert_eq!(met(&run_with("idle", measured(&[6.1])), "idle"), Some(false));
+    }
+
+    #[test]
+    fn both_disks_are_held_against_the_same_limits() {
+        for (row, disk) in [("durable", "this"), ("durable-slow", "a slower")] {
+            let (rate, p99) = (format!("{row}-rate"), format!("{row}-p99"));
+            let goal = format!("durable messages on {disk} disk");
+            assert_eq!(met(&run_with(&rate, measured(&[20.0])), &goal), Some(true));
+            assert_eq!(met(&run_with(&rate, measured(&[19.9])), &goal), Some(false));
+            let goal = format!("p99 of a durable ack on {disk} disk");
+            assert_eq!(met(&run_with(&p99, measured(&[6.0])), &goal), Some(true));
+            assert_eq!(met(&run_with(&p99, measured(&[6.1])), &goal), Some(false));
+        }
+    }
+
+    #[test]
+    fn whoever_does_not_ask_for_recovery_pays_no_byte() {
+        let goal = "what recovery adds for a client";
+        assert_eq!(met(&run_with("resume-bytes", measured(&[0.0])), goal), Some(true));
+        assert_eq!(met(&run_with("resume-bytes", measured(&[0.1])), goal), Some(false));
+        let goal = "what recovery adds where nobody asks";
+        assert_eq!(met(&run_with("resume-unasked", measured(&[-0.4])), goal), Some(true));
+        assert_eq!(met(&run_with("resume-unasked", measured(&[3.1])), goal), Some(false));
     }
 
     #[test]

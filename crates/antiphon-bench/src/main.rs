@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -14,7 +15,7 @@ use antiphon_bench::machine::{Cores, raise_file_limit};
 use antiphon_bench::progress::say;
 use antiphon_bench::runner::{self, Plan};
 use antiphon_bench::scenario::{self, Pace, Scenario};
-use antiphon_bench::{flock, goals, peers, report};
+use antiphon_bench::{disk, flock, goals, peers, report};
 
 /// Measures what Antiphon costs, beside the bare kernel (the floor) and beside other Socket.IO servers.
 ///
@@ -41,6 +42,8 @@ enum Subcommands {
     Run(Run),
     /// Serves as the floor until killed; `run` starts it by itself.
     Floor(Floor),
+    /// Writes messages to a disk with one sync each, and prints how many a second; `run` starts it by itself.
+    Disk(Disk),
     /// Many clients that come back when they are lost, for drills; takes `report`, `glance` and `quit` on standard input.
     Flock(Flock),
     /// Builds and installs the peers without measuring anything.
@@ -106,6 +109,16 @@ struct Floor {
 }
 
 #[derive(Args)]
+struct Disk {
+    /// Where to write.
+    #[arg(long)]
+    directory: PathBuf,
+    /// For how long.
+    #[arg(long)]
+    millis: u64,
+}
+
+#[derive(Args)]
 struct Flock {
     /// Where to connect, host:port; may be given several times, and is then taken in turn.
     #[arg(long, required = true)]
@@ -134,6 +147,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Subcommands::Run(arguments) => run(&arguments),
         Subcommands::Floor(arguments) => floor::serve(arguments.address, arguments.scenario).map(|()| true),
+        Subcommands::Disk(arguments) => write_to_disk(&arguments).map(|()| true),
         Subcommands::Flock(arguments) => flock(arguments).map(|()| true),
         Subcommands::Install(arguments) => install(&arguments),
         Subcommands::List => list().map(|()| true),
@@ -220,6 +234,12 @@ fn chosen(arguments: &Run) -> Result<Vec<Scenario>> {
             arguments.connections.map_or(scenario.work, |number| scenario.work.with_connections(number));
     }
     Ok(chosen)
+}
+
+fn write_to_disk(arguments: &Disk) -> Result<()> {
+    let duration = Duration::from_millis(arguments.millis);
+    let found = disk::one_sync_per_message(&arguments.directory, duration)?;
+    print(&format!("{}\n", serde_json::to_string(&found)?))
 }
 
 fn flock(arguments: Flock) -> Result<()> {

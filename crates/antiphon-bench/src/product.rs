@@ -14,6 +14,9 @@ use crate::wire::token;
 /// Where the mission API is.
 pub const MISSION_PATH: &str = "/ws";
 
+/// Where the chat API is without recovery.
+pub const UNRECOVERED_PATH: &str = "/unrecovered";
+
 /// Whether the product counts what it does. Nobody reads the counts while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metrics {
@@ -117,7 +120,7 @@ fn import_lines(cast: &Cast) -> String {
 /// The defaults but for three things. Writers who never wait for an answer outrun the agents, and it is their acks, not the
 /// agents' patience, that the durable rows are about. And everything comes as fast as it can and from one place, which is what
 /// the limits on rates are there to prevent; in some rows all clients are one person, too. And an issuer is believed whose tokens
-/// the bench signs itself.
+/// the bench signs itself. The mount beside is for whoever compares recovery with its absence.
 fn config_text(data: &Path, cast: &Cast, metrics: Metrics) -> String {
     // A JSON string is a TOML string too.
     let data = json!(data.display().to_string());
@@ -133,6 +136,11 @@ routes = true
 [[listener.mount]]
 path = "/api/socketio"
 dialects = ["chat"]
+
+[[listener.mount]]
+path = "{UNRECOVERED_PATH}"
+dialects = ["chat"]
+recovery = "never"
 
 [[listener.mount]]
 path = "{MISSION_PATH}"

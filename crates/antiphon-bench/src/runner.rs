@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::contestant::{Contestant, Places};
+use crate::contestant::{self, Contestant, Places};
+use crate::disk::Disk;
 use crate::machine::{self, Cores};
 use crate::progress::say;
 use crate::scenario::durable::Durability;
@@ -97,7 +98,17 @@ pub fn run(plan: &Plan) -> Result<Results> {
         results.note("Only one core: server and load generator stood in each other's way.".to_owned());
     }
     machine::pin(plan.cores.client)?;
-    for scenario in &plan.scenarios {
+    let is_slow = |scenario: &Scenario| scenario.work.disk() == Some(Disk::Slow);
+    let mut scenarios = plan.scenarios.clone();
+    if scenarios.iter().any(is_slow)
+        && let Err(error) = disk::compile(&plan.places.slow_sync())
+    {
+        results.note(format!(
+            "No disk could be made slow, so the rows about one are not in this run: {error:#}"
+        ));
+        scenarios.retain(|scenario| !is_slow(scenario));
+    }
+    for scenario in &scenarios {
         let cells = measure(plan, scenario, &mut results);
         results.rows.push((scenario.clone(), cells));
     }
@@ -183,9 +194,13 @@ impl Column {
 }
 
 fn measure_once(plan: &Plan, contestant: Contestant, work: Work, versions: &mut String) -> Result<f64> {
-    if contestant == Contestant::Floor && work.is_durable() {
-        let Durability { per_second, p99_millis } =
-            disk::one_sync_per_message(&plan.places.data, plan.pace.window.max(Duration::from_secs(1)))?;
+    if let (Contestant::Floor, Some(disk)) = (contestant, work.disk()) {
+        let mut measurer =
+            contestant::disk_floor(&plan.places.data, plan.pace.window.max(Duration::from_secs(1)))?;
+        if disk == Disk::Slow {
+            disk::slow_down(&mut measurer, &plan.places.slow_sync());
+        }
+        let Durability { per_second, p99_millis } = disk::measure(measurer)?;
         return Ok(if work.is_a_rate() { per_second } else { p99_millis });
     }
     let mut server = contestant.start(work, &plan.places, plan.cores)?;

@@ -31,6 +31,26 @@ fn a_tiny_run_against_the_floor_fills_every_row_it_is_asked_for() {
 }
 
 #[test]
+fn a_slow_disk_is_slow_for_the_floor_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_antiphon-bench"))
+        .args(["run", "--only", "floor", "--quick", "--scenario", "durable-slow", "--data"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let table = String::from_utf8_lossy(&output.stdout);
+    let progress = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{progress}");
+    if table.contains("starting the C compiler") {
+        return;
+    }
+    let figures: Vec<f64> =
+        table.lines().filter_map(|line| line.split('|').nth(2)?.trim().parse().ok()).collect();
+    let [rate, p99] = figures[..] else { panic!("{table}\n{progress}") };
+    assert!(rate > 0.0 && rate <= 250.0 && p99 >= 4.0, "{table}");
+}
+
+#[test]
 fn whoever_is_to_be_turned_away_and_is_let_in_ends_the_measurement() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon-bench"));

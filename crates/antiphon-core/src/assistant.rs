@@ -295,7 +295,8 @@ impl Assistant {
     /// The last messages up to `message`, which is the last of them. Positions have no holes, so later messages, which
     /// wait for their own answer, are left out without having to look at them.
     async fn history(&self, message: Message) -> Result<Vec<Message>, Fault> {
-        let before = u64::from(self.settings.remembered.saturating_sub(1)).min(message.seq.saturating_sub(1));
+        let wanted = self.settings.remembered.min(self.ports.model.looks_back());
+        let before = u64::from(wanted.saturating_sub(1)).min(message.seq.saturating_sub(1));
         let mut history = match u32::try_from(before) {
             Ok(before) if before > 0 => {
                 let after = message.seq - 1 - u64::from(before);
@@ -509,7 +510,7 @@ impl Ending {
     fn of(question: &Question, assistant: Arc<Assistant>) -> Self {
         let message = &question.message;
         let reply = Reply {
-            id: MessageId::random(),
+            id: MessageId::of_moment(message.at),
             conversation: message.conversation,
             agent: message.agent.clone(),
             person: message.person.clone(),

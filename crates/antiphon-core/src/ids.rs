@@ -83,6 +83,18 @@ impl MessageId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// A fresh id for a message of this moment: random (version 4), but for the milliseconds in front.
+    ///
+    /// A store keeps messages in an index by their ids. Wholly random ones would each change a page of it that nothing else
+    /// changes, and messages of one moment are stored by one commit: theirs lie beside each other.
+    pub fn of_moment(at: Timestamp) -> Self {
+        // As many bits as last until the year 10889.
+        let [_, _, millis @ ..] = at.0.max(0).to_be_bytes();
+        let mut bytes = Uuid::new_v4().into_bytes();
+        bytes[..millis.len()].copy_from_slice(&millis);
+        Self(Uuid::from_bytes(bytes))
+    }
 }
 
 impl fmt::Display for MessageId {
@@ -227,6 +239,22 @@ mod tests {
     fn the_name_of_a_key_is_bounded_like_any_other() {
         assert_eq!(KeyId::parse("cda_0f3a9c12").map(|id| id.to_string()), Ok("cda_0f3a9c12".into()));
         assert!(KeyId::parse("").is_err());
+    }
+
+    #[test]
+    fn ids_of_messages_lie_beside_each_other_by_their_moments_and_are_random_apart_from_that() {
+        let of_moment = |at| MessageId::of_moment(Timestamp(at));
+        let (first, again, later) =
+            (of_moment(1_772_366_400_000), of_moment(1_772_366_400_000), of_moment(1_772_366_400_001));
+        assert!(first < later && again < later, "{first} {again} {later}");
+        assert_ne!(first, again);
+        for id in [first, later, of_moment(-1), of_moment(i64::MAX)] {
+            assert_eq!((id.0.get_version_num(), id.0.get_variant()), (4, uuid::Variant::RFC4122));
+        }
+        assert_eq!(
+            first.to_string()[..13],
+            MessageId(Uuid::from_u128(1_772_366_400_000 << 80)).to_string()[..13]
+        );
     }
 
     #[test]

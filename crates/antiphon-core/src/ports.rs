@@ -93,6 +93,12 @@ pub trait Leases: Send + Sync {
 pub trait Model: Send + Sync {
     /// Answers `prompt`, piece by piece, in the pieces and at the pace of the model. The pieces together are the answer.
     fn answer(&self, prompt: Prompt) -> Answer;
+
+    /// How many messages of a conversation it looks at, the one to answer included. There are never more in a prompt, and there
+    /// may be fewer.
+    fn looks_back(&self) -> u32 {
+        u32::MAX
+    }
 }
 
 /// The pieces of an answer. An `Err` ends it.
@@ -105,7 +111,7 @@ pub struct Prompt {
     pub agent: Agent,
     /// How it feels about the person.
     pub relation: Relation,
-    /// What was said before, oldest first, ending with the message to answer.
+    /// What was said before, oldest first, ending with the message to answer. No more than the model looks at.
     pub history: Vec<Message>,
 }
 

@@ -1,6 +1,7 @@
 //! How many messages a second are stored before they are acked, and how long the unlucky wait.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::{Cast, Pace, closed_loop};
 use crate::crowd::Crowd;
@@ -9,7 +10,7 @@ use crate::wire::frame;
 use crate::wire::packet;
 
 /// How messages were stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Durability {
     /// Acked messages per second.
     pub per_second: f64,

@@ -48,7 +48,7 @@ pub(super) fn one_wave(
 }
 
 /// The clock of a process that runs lags behind by up to a tick; that of one that waits is exact.
-fn cpu_when_still(server: &Server, crowd: &mut Crowd) -> Result<Duration> {
+pub(super) fn cpu_when_still(server: &Server, crowd: &mut Crowd) -> Result<Duration> {
     let start = Instant::now();
     let mut last = server.cpu()?;
     loop {

@@ -8,6 +8,7 @@ pub mod echo;
 pub mod handshake;
 pub mod idle;
 pub mod mission;
+pub mod resume;
 pub mod streams;
 
 use std::ops::Range;
@@ -16,6 +17,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use self::authentication::Credential;
+use self::resume::Question;
+use crate::disk::{Disk, SLOWER};
 use crate::floor::Role;
 use crate::process::Server;
 
@@ -75,15 +78,26 @@ pub enum Work {
         /// How many there are.
         connections: usize,
     },
+    /// Two rooms in which somebody talks to an agent, one of them on a mount without recovery.
+    Resume {
+        /// What is asked about recovery.
+        question: Question,
+        /// Connections in each room.
+        receivers: usize,
+    },
     /// Messages whose ack means that they are stored: how many in a second.
     DurableRate {
         /// Connections that write, each the next message once the last one is acked.
         senders: usize,
+        /// What they are stored on.
+        disk: Disk,
     },
     /// The same, for the latency that the slowest of a hundred see.
     DurableLatency {
         /// Connections that write.
         senders: usize,
+        /// What they are stored on.
+        disk: Disk,
     },
 }
 
@@ -132,6 +146,7 @@ pub fn all(quick: bool) -> Vec<Scenario> {
     let row = |name: &str, work| Scenario { name: name.to_owned(), work };
     let (newcomers, idle) = if quick { (500, 2_000) } else { (2_000, 5_000) };
     let authentication = |credential| Work::Authentication { credential, connections: newcomers };
+    let resume = |question| Work::Resume { question, receivers: 1_000 };
     vec![
         row("broadcast-100", Work::Broadcast { receivers: 100, in_flight: 1 }),
         row("broadcast-1000", Work::Broadcast { receivers: 1_000, in_flight: 1 }),
@@ -147,8 +162,14 @@ pub fn all(quick: bool) -> Vec<Scenario> {
         row("authentication-known-key", authentication(Credential::KnownKey)),
         row("authentication-known-token", authentication(Credential::KnownToken)),
         row("idle", Work::Idle { connections: idle }),
-        row("durable-rate", Work::DurableRate { senders: 64 }),
-        row("durable-p99", Work::DurableLatency { senders: 64 }),
+        row("resume-without", resume(Question::Without)),
+        row("resume-unasked", resume(Question::Unasked)),
+        row("resume-asked", resume(Question::Asked)),
+        row("resume-bytes", resume(Question::Bytes)),
+        row("durable-rate", Work::DurableRate { senders: 64, disk: Disk::Own }),
+        row("durable-p99", Work::DurableLatency { senders: 64, disk: Disk::Own }),
+        row("durable-slow-rate", Work::DurableRate { senders: 64, disk: Disk::Slow }),
+        row("durable-slow-p99", Work::DurableLatency { senders: 64, disk: Disk::Slow }),
     ]
 }
 
@@ -165,8 +186,9 @@ impl Work {
             Self::Handshake { .. } => Self::Handshake { connections },
             Self::Authentication { credential, .. } => Self::Authentication { credential, connections },
             Self::Idle { .. } => Self::Idle { connections },
-            Self::DurableRate { .. } => Self::DurableRate { senders: connections },
-            Self::DurableLatency { .. } => Self::DurableLatency { senders: connections },
+            Self::Resume { question, .. } => Self::Resume { question, receivers: connections },
+            Self::DurableRate { disk, .. } => Self::DurableRate { senders: connections, disk },
+            Self::DurableLatency { disk, .. } => Self::DurableLatency { senders: connections, disk },
         }
     }
 
@@ -208,8 +230,25 @@ impl Work {
                 "authentication adds, a signed token (JWT) seen lately, µs".to_owned()
             }
             Self::Idle { .. } => "idle memory, KiB per connection".to_owned(),
-            Self::DurableRate { senders } => format!("durable messages, {senders} senders, acks/s"),
-            Self::DurableLatency { senders } => format!("p99 of a durable ack, {senders} senders, ms"),
+            Self::Resume { question, receivers } => {
+                let receivers = thousands(receivers);
+                match question {
+                    Question::Without => {
+                        format!("a conversation before {receivers} receivers, no recovery, µs per delivery")
+                    }
+                    Question::Unasked => format!("recovery that none of {receivers} asks for adds, % of CPU"),
+                    Question::Asked => format!("recovery that all {receivers} ask for adds, % of CPU"),
+                    Question::Bytes => {
+                        "recovery adds for a client that does not ask, bytes per event".to_owned()
+                    }
+                }
+            }
+            Self::DurableRate { senders, disk } => {
+                format!("durable messages, {senders} senders, {}, acks/s", disk_name(disk))
+            }
+            Self::DurableLatency { senders, disk } => {
+                format!("p99 of a durable ack, {senders} senders, {}, ms", disk_name(disk))
+            }
         }
     }
 
@@ -220,17 +259,24 @@ impl Work {
 
     /// Whether multiples of the floor say anything: the floor holds next to nothing for a connection.
     pub fn has_a_floor(self) -> bool {
-        !matches!(self, Self::Idle { .. } | Self::Authentication { .. })
+        !matches!(self, Self::Idle { .. } | Self::Authentication { .. } | Self::Resume { .. })
     }
 
     /// Whether the figure is what is left of two that are large beside it: then so is its noise, in percent.
     pub fn is_a_difference(self) -> bool {
-        matches!(self, Self::Authentication { credential, .. } if credential != Credential::None)
+        match self {
+            Self::Authentication { credential, .. } => credential != Credential::None,
+            Self::Resume { question, .. } => question != Question::Without,
+            _ => false,
+        }
     }
 
-    /// Whether it is about storing, which only the product does; its floor is one sync per message.
-    pub fn is_durable(self) -> bool {
-        matches!(self, Self::DurableRate { .. } | Self::DurableLatency { .. })
+    /// The disk, if it is about storing, which only the product does; its floor is one sync per message.
+    pub fn disk(self) -> Option<Disk> {
+        match self {
+            Self::DurableRate { disk, .. } | Self::DurableLatency { disk, .. } => Some(disk),
+            _ => None,
+        }
     }
 
     /// Who has to be known to a server before the work begins.
@@ -245,8 +291,9 @@ impl Work {
             Self::Handshake { .. } => handshake::cast(),
             Self::Authentication { credential, connections } => authentication::cast(credential, connections),
             Self::Idle { connections } => idle::cast(connections),
+            Self::Resume { .. } => resume::cast(),
             // What is asked for is the ack; the answers end soon and take no part.
-            Self::DurableRate { senders } | Self::DurableLatency { senders } => {
+            Self::DurableRate { senders, .. } | Self::DurableLatency { senders, .. } => {
                 Cast { chunk_delay: Duration::from_millis(1), ..everyone(senders, senders) }
             }
         }
@@ -280,10 +327,11 @@ impl Work {
                 authentication::run(server, &cast, credential, connections)
             }
             Self::Idle { connections } => idle::run(server, &cast, connections),
-            Self::DurableRate { senders } => {
+            Self::Resume { question, receivers } => resume::run(server, &cast, receivers, question, pace),
+            Self::DurableRate { senders, .. } => {
                 durable::run(server, &cast, senders, pace).map(|durability| durability.per_second)
             }
-            Self::DurableLatency { senders } => {
+            Self::DurableLatency { senders, .. } => {
                 durable::run(server, &cast, senders, pace).map(|durability| durability.p99_millis)
             }
         }
@@ -324,6 +372,13 @@ impl Cast {
 /// CPU time per piece of work, in microseconds.
 fn micros_each(cpu: Duration, pieces: usize) -> f64 {
     cpu.as_secs_f64() * 1e6 / pieces.max(1) as f64
+}
+
+fn disk_name(disk: Disk) -> String {
+    match disk {
+        Disk::Own => "this disk".to_owned(),
+        Disk::Slow => format!("{} ms added to each sync", SLOWER.as_millis()),
+    }
 }
 
 fn thousands(number: usize) -> String {

@@ -40,6 +40,11 @@ pub fn connect(token: &str) -> String {
     format!(r#"40{{"token":"{token}"}}"#)
 }
 
+/// The same, with the wish to recover what is missed when the connection is lost.
+pub fn connect_to_recover(token: &str) -> String {
+    format!(r#"40{{"token":"{token}","recover":true}}"#)
+}
+
 /// Whether a text that [`read`] finds to be a refused CONNECT says `message`, which needs no escapes.
 pub fn refuses_with(text: &[u8], message: &str) -> bool {
     let said = text.strip_prefix(b"44{\"message\":\"").and_then(|rest| rest.strip_prefix(message.as_bytes()));
@@ -109,6 +114,11 @@ pub fn is_piece(event: &[u8]) -> bool {
     event.starts_with(br#"["chat:message:stream","#)
 }
 
+/// Whether an event is the whole of an answer, which is told last.
+pub fn is_end_of_answer(event: &[u8]) -> bool {
+    event.starts_with(br#"["chat:message:complete","#)
+}
+
 /// Whether an ack (as [`Packet::Ack`] carries it) says that it was done.
 pub fn is_done(ack: &[u8]) -> bool {
     const OK: &[u8] = br#""ok":true"#;
@@ -147,6 +157,8 @@ mod tests {
         assert!(is_piece(&piece_heard("a1").as_bytes()[2..]));
         assert!(!is_piece(br#"["chat:message",{"id":"x"}]"#));
         assert!(!is_piece(br#"["chat:message:complete",{"id":"x"}]"#));
+        assert!(is_end_of_answer(br#"["chat:message:complete",{"id":"x"}]"#));
+        assert!(!is_end_of_answer(br#"["chat:message",{"id":"x"}]"#));
     }
 
     #[test]
@@ -166,6 +178,8 @@ mod tests {
     #[test]
     fn what_is_said_is_json_behind_its_digits() {
         for text in [
+            connect("k"),
+            connect_to_recover("k"),
             join("a"),
             leave("a"),
             typing("a"),

@@ -44,7 +44,7 @@ impl App {
 
         let at = self.now();
         let message = NewMessage {
-            id: MessageId::random(),
+            id: MessageId::of_moment(at),
             conversation,
             agent: agent.id.clone(),
             person: person.clone(),
@@ -81,14 +81,15 @@ impl App {
         check_text(&text)?;
         let once = once.map(|once| key_of(caller, once)).transpose()?;
         let (agent, conversation) = self.converse(caller, Action::Speak, agent, &person).await?;
+        let at = self.now();
         let message = NewMessage {
-            id: MessageId::random(),
+            id: MessageId::of_moment(at),
             conversation,
             agent: agent.id,
             person,
             author: Party::Agent,
             text,
-            at: self.now(),
+            at,
             quota: None,
             moves: None,
             once,

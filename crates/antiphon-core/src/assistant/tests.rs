@@ -135,6 +135,23 @@ async fn a_model_that_may_remember_nothing_still_sees_the_question() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_model_does_not_look_at_is_not_read() {
+    let mut stage = Stage::with(limits(|settings| settings.remembered = 4)).await;
+    let mut calls = Vec::new();
+    for looks_back in [0, 1, 2, 9] {
+        stage.model.look_back(looks_back);
+        let before = stage.store.calls();
+        ask(&mut stage, "hola").await;
+        stage.hears(&["started", "chunk 0 \"ok\"", "finished ok"]).await;
+        calls.push(stage.store.calls() - before);
+    }
+    let seen = [&["hola"][..], &["hola"], &["ok", "hola"], &["ok", "hola", "ok", "hola"]];
+    assert_eq!(stage.model.asked(), seen);
+    let [nothing, the_question, two, all] = calls[..] else { panic!("{calls:?}") };
+    assert_eq!((nothing, two, all), (the_question, the_question + 1, the_question + 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_waiting_messages_are_refused_before_they_are_stored() {
     let mut stage = Stage::with(limits(|settings| settings.waiting_replies = 2)).await;
     let gate = Arc::new(Semaphore::new(0));

@@ -24,6 +24,11 @@ impl Model for Echo {
         let text = last.map(|at| prompt.history.swap_remove(at).text).unwrap_or_default();
         pacing::say(text, self.pace)
     }
+
+    /// What was said before plays no part.
+    fn looks_back(&self) -> u32 {
+        1
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +58,16 @@ mod tests {
     async fn only_the_persons_last_message_counts() {
         assert_eq!(echo(&[(Person, "first"), (Agent, "first"), (Person, "second")]).await, ["second "]);
         assert_eq!(echo(&[(Person, "first"), (Agent, "said since")]).await, ["first "]);
+    }
+
+    #[tokio::test]
+    async fn it_looks_at_no_more_than_it_says() {
+        let model = Echo::new(Pace { words: 3, delay: Duration::ZERO });
+        assert_eq!(model.looks_back(), 1);
+        assert_eq!(
+            echo(&[(Person, "first"), (Agent, "first"), (Person, "second")]).await,
+            echo(&[(Person, "second")]).await
+        );
     }
 
     #[tokio::test]

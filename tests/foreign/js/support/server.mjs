@@ -60,10 +60,10 @@ export class Server {
 
   /**
    * A server with the residents above, on a port that stays the same when it is started again. Its agents say at once what
-   * they are told, and it closes all connections at once when it stops. `more` is put at the end of its configuration. Ends
-   * with the test.
+   * they are told, or so many `words` a piece with a `delay` in milliseconds after each. It closes all connections at
+   * once when it stops. `more` is put at the end of its configuration. Ends with the test.
    */
-  static async configured(t, more = "") {
+  static async configured(t, more = "", { words = 1_000, delay = 0 } = {}) {
     const data = await directory(t);
     const config = join(data, "antiphon.toml");
     const store = join(data, "store");
@@ -92,8 +92,8 @@ events_per_second = 0
 
 [model]
 kind = "echo"
-chunk_words = 1000
-chunk_delay = 0
+chunk_words = ${words}
+chunk_delay = ${delay}
 
 ${more}
 `,

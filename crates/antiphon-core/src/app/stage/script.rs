@@ -31,11 +31,18 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     scripts: Mutex<VecDeque<Vec<Step>>>,
     prompts: Mutex<Vec<Prompt>>,
+    /// How many messages it looks at; `None` is all of them.
+    looks_back: Mutex<Option<u32>>,
 }
 
 impl Script {
     pub(crate) fn then(&self, steps: impl Into<Vec<Step>>) {
         lock(&self.scripts).push_back(steps.into());
+    }
+
+    /// From now on it looks at so many messages, the one to answer included.
+    pub(crate) fn look_back(&self, messages: u32) {
+        *lock(&self.looks_back) = Some(messages);
     }
 
     /// The texts of each prompt, in the order they were asked.
@@ -50,6 +57,10 @@ impl Script {
 }
 
 impl Model for Script {
+    fn looks_back(&self) -> u32 {
+        lock(&self.looks_back).unwrap_or(u32::MAX)
+    }
+
     fn answer(&self, prompt: Prompt) -> Answer {
         lock(&self.prompts).push(prompt);
         let steps = lock(&self.scripts).pop_front().unwrap_or_else(|| vec![Step::Say("ok")]);
