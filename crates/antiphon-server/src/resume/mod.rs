@@ -24,7 +24,7 @@ mod changes;
 mod claim;
 mod ghosts;
 mod journal;
-#[expect(dead_code, reason = "nobody writes anything down yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody writes anything down yet"))]
 mod logbook;
 mod offset;
 mod recovery;
@@ -37,9 +37,10 @@ pub(crate) use asked::{Asked, Pid, Reason};
 pub(crate) use claim::{Claim, HandOver};
 pub(crate) use ghosts::Ghosts;
 pub(crate) use journal::Journal;
+
 #[expect(unused_imports, reason = "nobody writes anything down yet")]
 pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor, Untold};
-pub(crate) use offset::{Numbers, Offset};
+pub(crate) use offset::{Lane, Numbers, Offset};
 pub(crate) use recovery::{Bound, Kept, Recovery};
 pub(crate) use registry::Registry;
 pub use settings::Settings;
