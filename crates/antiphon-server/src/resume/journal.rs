@@ -18,6 +18,9 @@ use super::{Offset, Reason, Settings};
 pub(crate) struct Journal {
     /// Where the first entry begins: whoever has had everything up to here has missed the entries and nothing else.
     base: Offset,
+    /// Places on other cores that are as good as the base: nothing was said between them and it but that the session moved.
+    #[serde(default)]
+    elsewhere: Vec<Offset>,
     /// Whether the base is the beginning of the session.
     is_whole: bool,
     /// Why something was lost before the base that its client may not have had.
@@ -36,6 +39,9 @@ pub(crate) struct Entry {
     /// Bytes that count for it.
     pub(crate) bytes: u32,
     pub(crate) at: i64,
+    /// The number of the letter with the event in the logbook; 0 if it has none.
+    #[serde(default)]
+    pub(crate) letter: u64,
     pub(crate) what: What,
 }
 
@@ -64,7 +70,35 @@ pub(crate) struct Position {
 impl Journal {
     /// Of a session that begins now; nothing was said to it yet that comes after `base`.
     pub(crate) fn new(base: Offset) -> Self {
-        Self { base, is_whole: true, lost: None, entries: VecDeque::new(), bytes: 0 }
+        Self { base, elsewhere: Vec::new(), is_whole: true, lost: None, entries: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The same at the end of what was said: with the same place to go on from, and nothing before it.
+    pub(crate) fn without_entries(&self) -> Self {
+        let mut journal = self.clone();
+        while !journal.entries.is_empty() {
+            journal.forget_first(Reason::Expired);
+        }
+        journal
+    }
+
+    /// The same before everything that was said, which can be [put back](Self::put_back).
+    pub(super) fn emptied(&self) -> Self {
+        let Self { base, is_whole, lost, .. } = *self;
+        Self { elsewhere: self.elsewhere.clone(), is_whole, lost, ..Self::new(base) }
+    }
+
+    /// Adds an entry of another journal as it was there.
+    pub(super) fn put_back(&mut self, entry: Entry) {
+        self.bytes += entry.bytes as usize;
+        self.entries.push_back(entry);
+    }
+
+    /// Counts all times from a moment that is so many milliseconds earlier.
+    pub(super) fn shift(&mut self, by: i64) {
+        for entry in &mut self.entries {
+            entry.at = entry.at.saturating_add(by);
+        }
     }
 
     /// Adds `entry`, and forgets what no longer fits. Whoever is connected has had long ago what is older than the window, so
@@ -104,13 +138,19 @@ impl Journal {
     fn forget_first(&mut self, why: Reason) {
         let Some(first) = self.entries.pop_front() else { return };
         self.bytes -= first.bytes as usize;
-        self.base = first.last();
+        let base = std::mem::replace(&mut self.base, first.last());
+        if matches!(first.what, What::Moved) {
+            // Nothing was said: whoever has missed nothing before it has missed nothing after it.
+            return self.elsewhere.push(base);
+        }
+        self.elsewhere.clear();
         (self.is_whole, self.lost) = (false, Some(why));
     }
 
     /// Something up to `offset` was not kept: whoever has not had it cannot go on.
     pub(crate) fn lose(&mut self, offset: Offset) {
         self.entries.clear();
+        self.elsewhere.clear();
         (self.base, self.bytes) = (offset, 0);
         (self.is_whole, self.lost) = (false, Some(Reason::TooMany));
     }
@@ -130,7 +170,8 @@ impl Journal {
                 _ => Position { entry: entry + 1, received: 0 },
             });
         }
-        if is_before(&self.base) { Ok(Position { entry: 0, received: 0 }) } else { Err(lost()) }
+        let is_after_base = std::iter::once(&self.base).chain(&self.elsewhere).any(is_before);
+        if is_after_base { Ok(Position { entry: 0, received: 0 }) } else { Err(lost()) }
     }
 
     /// The client has had everything before `position`, whose offset it brought: that is never asked for again.
@@ -138,6 +179,7 @@ impl Journal {
         for entry in self.entries.drain(..position.entry) {
             self.bytes -= entry.bytes as usize;
         }
+        self.elsewhere.clear();
         (self.base, self.is_whole) = (offset, false);
     }
 
@@ -163,7 +205,7 @@ impl Journal {
 
 impl Entry {
     /// The offset of its last frame.
-    fn last(&self) -> Offset {
+    pub(super) fn last(&self) -> Offset {
         self.offset.plus(u64::from(self.frames).saturating_sub(1))
     }
 
@@ -175,17 +217,22 @@ impl Entry {
     }
 }
 
-/// How a frame is written down.
+/// How a frame is written down: as a text, in base64.
 mod frames {
     use antiphon_wire::socket::Encoded;
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
+    use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(frame: &Encoded, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(frame.frames())
+        serializer.serialize_str(&BASE64.encode(frame.frames()))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Encoded, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(|bytes| Encoded::from_frames(bytes.into()))
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64.decode(text).map_err(D::Error::custom)?;
+        Ok(Encoded::from_frames(bytes.into()))
     }
 }
 
@@ -209,7 +256,7 @@ mod tests {
     /// An entry that takes the next `frames` numbers, said at `at`.
     fn said(numbers: &Numbers, frames: u8, at: i64) -> Entry {
         let offset = numbers.take(u64::from(frames));
-        Entry { offset, frames, bytes: 100, at, what: What::Event(envelope("luna")) }
+        Entry { offset, frames, bytes: 100, at, letter: 0, what: What::Event(envelope("luna")) }
     }
 
     fn at(entry: usize, received: u8) -> Result<Position, Reason> {
@@ -309,17 +356,48 @@ mod tests {
         let mut journal = Journal::new(here.last());
         journal.push(said(&here, 1, 0), &bounds, false);
         let old_volatile = here.take(1);
-        let moved = Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
+        let moved = Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, letter: 0, what: What::Moved };
         journal.moves(moved);
         let new_volatile = there.take(1);
         journal.push(said(&there, 1, 0), &bounds, false);
-        let back = Entry { offset: here.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
+        let back = Entry { offset: here.take(1), frames: 0, bytes: 0, at: 0, letter: 0, what: What::Moved };
         journal.moves(back);
         journal.push(said(&here, 1, 0), &bounds, false);
         assert_eq!(journal.position(Some(old_volatile)), at(1, 0), "from the first stay");
         assert_eq!(journal.position(Some(new_volatile)), at(2, 0));
         assert_eq!(journal.position(Some(there.last())), at(3, 0));
         assert_eq!(journal.position(Some(here.last())), at(5, 0));
+    }
+
+    #[test]
+    fn a_session_that_moved_and_was_told_nothing_since_is_resumed_however_long_ago_that_was() {
+        let (here, there) = (Numbers::new(1, 0), Numbers::new(1, 1));
+        let moved = |numbers: &Numbers| {
+            let offset = numbers.take(1);
+            Entry { offset, frames: 0, bytes: 0, at: 0, letter: 0, what: What::Moved }
+        };
+        let mut fresh = Journal::new(here.last());
+        let mut journal = fresh.clone();
+        let first = said(&here, 1, 0);
+        let had = first.offset;
+        journal.push(first, &BOUNDS(), false);
+        let position = journal.position(Some(had)).unwrap();
+        journal.confirm(position, had);
+        for journal in [&mut journal, &mut fresh] {
+            journal.moves(moved(&there));
+            journal.moves(moved(&here));
+            journal.forget_old(1_000_000, &BOUNDS());
+        }
+        for journal in [&journal, &journal.without_entries()] {
+            for known in [had, there.last(), here.last()] {
+                assert_eq!(journal.position(Some(known)), at(0, 0));
+            }
+            assert_eq!(journal.position(None), Err(Reason::Unknown));
+        }
+        assert_eq!(fresh.position(None), at(0, 0), "it was never told anything");
+        journal.push(said(&here, 1, 1_000_000), &BOUNDS(), false);
+        journal.forget_old(2_000_000, &BOUNDS());
+        assert_eq!(journal.position(Some(had)), Err(Reason::Expired));
     }
 
     #[test]
@@ -344,7 +422,8 @@ mod tests {
         journal.push(said(&numbers, 1, -5), &BOUNDS(), false);
         let offset = numbers.take(1);
         let frame = Encoded::event_ending("/", "welcome", b"{}", &offset.to_string(), &[]);
-        let alone = Entry { offset, frames: 1, bytes: 10, at: 0, what: What::Frame(frame.clone()) };
+        let alone =
+            Entry { offset, frames: 1, bytes: 10, at: 0, letter: 0, what: What::Frame(frame.clone()) };
         journal.push(alone, &BOUNDS(), false);
         let text = serde_json::to_string(&journal).unwrap();
         let read: Journal = serde_json::from_str(&text).unwrap();

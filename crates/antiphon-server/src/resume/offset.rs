@@ -15,6 +15,13 @@ pub(crate) struct Lane {
     core: u16,
 }
 
+impl Lane {
+    /// That of `core` in the run of the server that is called `run`.
+    pub(super) fn new(run: u32, core: u16) -> Self {
+        Self { run, core }
+    }
+}
+
 /// A place among what was said on a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offset {

@@ -142,6 +142,17 @@ impl Kept {
         Self { sid: "".into(), stale: None, journal: Journal::new(base) }
     }
 
+    /// The same with its journal at the end of what was said.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nobody writes a head yet"))]
+    pub(crate) fn without_entries(&self) -> Self {
+        self.with(self.journal.without_entries())
+    }
+
+    /// The same with another journal.
+    pub(super) fn with(&self, journal: Journal) -> Self {
+        Self { sid: self.sid.clone(), stale: self.stale.clone(), journal }
+    }
+
     /// What `offset`, as a client brings it, says about what it has had; `None` is nothing at all.
     pub(super) fn had(&self, offset: Option<&str>) -> Result<Option<Offset>, Reason> {
         match offset {
