@@ -66,6 +66,7 @@ impl Core {
             frames: u8::try_from(frames).unwrap_or(u8::MAX),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             at: self.shared.uptime(),
+            letter: 0,
             what,
         }
     }

@@ -36,6 +36,9 @@ pub(crate) struct Entry {
     /// Bytes that count for it.
     pub(crate) bytes: u32,
     pub(crate) at: i64,
+    /// The number of the letter with the event in the logbook; 0 if it has none.
+    #[serde(default)]
+    pub(crate) letter: u64,
     pub(crate) what: What,
 }
 
@@ -65,6 +68,14 @@ impl Journal {
     /// Of a session that begins now; nothing was said to it yet that comes after `base`.
     pub(crate) fn new(base: Offset) -> Self {
         Self { base, is_whole: true, lost: None, entries: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The same at the end of what was said: with the same place to go on from, and nothing before it.
+    pub(crate) fn without_entries(&self) -> Self {
+        match self.entries.back() {
+            None => Self { entries: VecDeque::new(), ..self.clone() },
+            Some(last) => Self { is_whole: false, lost: Some(Reason::Expired), ..Self::new(last.last()) },
+        }
     }
 
     /// Adds `entry`, and forgets what no longer fits. Whoever is connected has had long ago what is older than the window, so
@@ -209,7 +220,7 @@ mod tests {
     /// An entry that takes the next `frames` numbers, said at `at`.
     fn said(numbers: &Numbers, frames: u8, at: i64) -> Entry {
         let offset = numbers.take(u64::from(frames));
-        Entry { offset, frames, bytes: 100, at, what: What::Event(envelope("luna")) }
+        Entry { offset, frames, bytes: 100, at, letter: 0, what: What::Event(envelope("luna")) }
     }
 
     fn at(entry: usize, received: u8) -> Result<Position, Reason> {
@@ -309,11 +320,11 @@ mod tests {
         let mut journal = Journal::new(here.last());
         journal.push(said(&here, 1, 0), &bounds, false);
         let old_volatile = here.take(1);
-        let moved = Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
+        let moved = Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, letter: 0, what: What::Moved };
         journal.moves(moved);
         let new_volatile = there.take(1);
         journal.push(said(&there, 1, 0), &bounds, false);
-        let back = Entry { offset: here.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
+        let back = Entry { offset: here.take(1), frames: 0, bytes: 0, at: 0, letter: 0, what: What::Moved };
         journal.moves(back);
         journal.push(said(&here, 1, 0), &bounds, false);
         assert_eq!(journal.position(Some(old_volatile)), at(1, 0), "from the first stay");
@@ -344,7 +355,8 @@ mod tests {
         journal.push(said(&numbers, 1, -5), &BOUNDS(), false);
         let offset = numbers.take(1);
         let frame = Encoded::event_ending("/", "welcome", b"{}", &offset.to_string(), &[]);
-        let alone = Entry { offset, frames: 1, bytes: 10, at: 0, what: What::Frame(frame.clone()) };
+        let alone =
+            Entry { offset, frames: 1, bytes: 10, at: 0, letter: 0, what: What::Frame(frame.clone()) };
         journal.push(alone, &BOUNDS(), false);
         let text = serde_json::to_string(&journal).unwrap();
         let read: Journal = serde_json::from_str(&text).unwrap();

@@ -10,6 +10,7 @@
 //! | `asked` | what a CONNECT asks, and how it is answered |
 //! | `offset` | how a place among what a client was told is written |
 //! | `journal` | what a session was told lately, and what is left of it after an offset |
+//! | `logbook` | what is written down of sessions, so that they outlive the process |
 //! | `recovery` | what is kept for a socket that may be resumed |
 //! | `telling` | how such a socket is told something |
 //! | `ghosts` | what becomes of it when its transport goes |
@@ -23,6 +24,8 @@ mod changes;
 mod claim;
 mod ghosts;
 mod journal;
+#[expect(dead_code, reason = "nobody writes anything down yet")]
+mod logbook;
 mod offset;
 mod recovery;
 mod registry;
@@ -34,6 +37,8 @@ pub(crate) use asked::{Asked, Pid, Reason};
 pub(crate) use claim::{Claim, HandOver};
 pub(crate) use ghosts::Ghosts;
 pub(crate) use journal::Journal;
+#[expect(unused_imports, reason = "nobody writes anything down yet")]
+pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor, Untold};
 pub(crate) use offset::{Numbers, Offset};
 pub(crate) use recovery::{Bound, Kept, Recovery};
 pub(crate) use registry::Registry;
