@@ -37,16 +37,16 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// After these events, in the order of their publication, and with what is not known to have been told.
-    pub fn new<'a>(untold: Vec<Untold>, published: impl IntoIterator<Item = &'a Envelope>) -> Self {
-        let mut aftermath = Self { untold, ..Self::default() };
+    /// After these events, in the order of their publication, with what is not known to have been told. Those who were `here` before
+    /// were here at the end, unless an event says otherwise.
+    pub fn new<'a>(
+        untold: Vec<Untold>,
+        here: impl IntoIterator<Item = PersonId>,
+        published: impl IntoIterator<Item = &'a Envelope>,
+    ) -> Self {
+        let mut aftermath = Self { untold, here: here.into_iter().collect(), ..Self::default() };
         published.into_iter().for_each(|envelope| aftermath.read(envelope));
         aftermath
-    }
-
-    /// `person` was here at the end, whatever the events say.
-    pub fn was_here(&mut self, person: PersonId) {
-        self.here.insert(person);
     }
 
     /// Who was here at the end.
@@ -204,7 +204,7 @@ mod tests {
         let started = [2, 0, 1].map(|index: usize| Event::ReplyStarted(replies[index].clone()));
         let ended = [Event::ReplyFailed(replies[2].clone())];
         let events: Vec<_> = asked.chain(started).chain(ended).map(envelope).collect();
-        let aftermath = Aftermath::new(Vec::new(), &events);
+        let aftermath = Aftermath::new(Vec::new(), [], &events);
         assert_eq!(aftermath.unfinished(), [replies[0].clone(), replies[1].clone()]);
         assert_eq!(aftermath.unanswered(), [questions[3].clone()]);
     }
@@ -224,7 +224,7 @@ mod tests {
             events
                 .extend([Event::MessagePosted(question), Event::ReplyStarted(reply), finished].map(envelope));
         }
-        let aftermath = Aftermath::new(Vec::new(), &events);
+        let aftermath = Aftermath::new(Vec::new(), [], &events);
         assert!(aftermath.asked.is_empty());
         assert_eq!((aftermath.unfinished(), aftermath.unanswered()), (Vec::new(), Vec::new()));
     }
@@ -241,9 +241,10 @@ mod tests {
             said("ada", Status::Offline),
             said("cleo", Status::Offline),
             said("cleo", Status::Online),
+            said("eve", Status::Offline),
         ];
-        let mut aftermath = Aftermath::new(Vec::new(), &events);
-        aftermath.was_here(person("dan"));
+        let before = ["dan", "eve"].map(person);
+        let aftermath = Aftermath::new(Vec::new(), before, &events);
         let mut here: Vec<_> = aftermath.here().map(PersonId::as_str).collect();
         here.sort_unstable();
         assert_eq!(here, ["bob", "cleo", "dan"]);

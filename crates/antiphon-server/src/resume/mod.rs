@@ -38,7 +38,7 @@ pub(crate) use claim::{Claim, HandOver};
 pub(crate) use ghosts::Ghosts;
 pub(crate) use journal::Journal;
 #[expect(unused_imports, reason = "nobody writes anything down yet")]
-pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor, Untold};
+pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor};
 pub(crate) use offset::{Numbers, Offset};
 pub(crate) use recovery::{Bound, Kept, Recovery};
 pub(crate) use registry::Registry;

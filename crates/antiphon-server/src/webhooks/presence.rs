@@ -45,7 +45,8 @@ impl Attendance {
                 self.present.insert(person.clone())
             }
             Status::Offline => {
-                if self.present.contains(person) {
+                // Whoever is said to be away a second time has been away since the first.
+                if self.present.contains(person) && !self.away.contains_key(person) {
                     self.leave(person.clone(), now);
                 }
                 false

@@ -42,7 +42,7 @@ impl Stage {
     }
 
     async fn retell(&self, untold: Vec<Untold>, published: &[Arc<Envelope>]) -> Result<Retold, Fault> {
-        let aftermath = Aftermath::new(untold, published.iter().map(|envelope| &**envelope));
+        let aftermath = Aftermath::new(untold, [], published.iter().map(|envelope| &**envelope));
         self.app.retell(aftermath).await
     }
 

@@ -3,7 +3,9 @@
 //! | file | answers |
 //! |---|---|
 //! | `past` | what the last run left |
+//! | `aftermath` | how commits get into it, and what of them is told after the start |
 
+mod aftermath;
 mod past;
 
 use std::marker::PhantomData;
@@ -12,9 +14,9 @@ use std::sync::Arc;
 
 use antiphon_core::actor::SecretHash;
 use antiphon_core::event::Envelope;
-use antiphon_core::ids::{ConnectionId, ConversationId, PersonId, Timestamp};
+use antiphon_core::ids::{ConnectionId, Timestamp};
+use antiphon_core::ports::Untold;
 use antiphon_core::topic::Topic;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use past::{Past, Survivor};
 
@@ -40,27 +42,6 @@ pub(crate) struct Seated {
     pub(crate) catching_up: bool,
     /// Since when it waits for its client, in milliseconds since the start of this process.
     pub(crate) ghost_since: Option<i64>,
-}
-
-/// Something stored in a commit of which it is not known whether anybody was told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Untold {
-    /// A message.
-    Message {
-        /// Where it was said.
-        conversation: ConversationId,
-        /// Its position there.
-        seq: u64,
-    },
-    /// A line of somebody's ledger.
-    Entry {
-        /// Whose.
-        person: PersonId,
-        /// Its position there.
-        position: u64,
-    },
-    /// Anything else that somebody may be told.
-    Other,
 }
 
 impl Logbook {

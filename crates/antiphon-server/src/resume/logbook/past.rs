@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use antiphon_core::actor::SecretHash;
 use antiphon_core::event::Envelope;
+use antiphon_core::ports::Untold;
 use antiphon_core::topic::Topic;
 
-use super::Untold;
 use crate::resume::{Bound, Kept, Reason};
 
 /// What the last run left.
