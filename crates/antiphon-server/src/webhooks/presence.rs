@@ -153,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_said_to_be_away_twice_is_away_since_the_first_time() {
+        let (mut attendance, start) = attendance();
+        attendance.remember(ada(), start);
+        // As the core says it of those who were here before a restart.
+        attendance.change(&ada(), Status::Offline, at(start, 30));
+        assert_eq!((attendance.next(), attendance.due(at(start, 60))), (Some(at(start, 60)), Some(ada())));
+        attendance.gone(&ada());
+        attendance.change(&ada(), Status::Offline, at(start, 90));
+        assert_eq!(attendance.next(), None, "that was told");
+    }
+
+    #[test]
     fn who_stayed_somewhere_stays_until_they_leave_again() {
         let (mut attendance, start) = attendance();
         attendance.change(&ada(), Status::Online, start);
