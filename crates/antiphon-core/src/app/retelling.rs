@@ -27,7 +27,7 @@ pub struct Retold {
     pub entries: usize,
     /// Answers that had begun or were waited for and will not come.
     pub failed: usize,
-    /// People who were here and have [`BACK_WITHIN`](super::presence::BACK_WITHIN) to come back.
+    /// People who were here and have half a minute to come back.
     pub missing: usize,
     /// Whether something that was stored may not have been told and cannot be told now: a step of a task, or how an agent is.
     pub other: bool,

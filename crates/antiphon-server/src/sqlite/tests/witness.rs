@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use antiphon_core::ports::{Charge, RequestKey, Tasks, Untold, Wallets, Workers};
+use antiphon_core::aftermath::Aftermath;
+use antiphon_core::app::{App, Ports, Retold, Settings as Rules};
+use antiphon_core::event::{Envelope, Event};
+use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, NoChain, RecordingAudience};
+use antiphon_core::ports::{Bus as _, Charge, Listener, Mark, RequestKey, Tasks, Untold, Wallets, Workers};
 use antiphon_core::tasks::{Step, Task};
-use antiphon_core::wallet::{NewEntry, Reason};
+use antiphon_core::wallet::{Entry, NewEntry, Reason};
 
+use super::damage::copy;
 use super::work::{new_task, put_agent};
 use super::*;
+use crate::models;
 use crate::sqlite::Witness;
 
 /// What happened, in order: what the witness heard, with how many messages and entries others could see then, and what callbacks told.
@@ -71,7 +77,7 @@ async fn it_hears_the_whole_commit_before_anybody_sees_it_and_its_end_after_ever
     assert_eq!(journal.take(), ["message 1 after 0", "posted first", "told"]);
 
     let booked = journal.clone();
-    let booked = Box::new(move |entry: &antiphon_core::wallet::Entry| {
+    let booked = Box::new(move |entry: &Entry| {
         booked.write(format!("booked {}", entry.position));
     });
     store.book(grant("a"), booked).await.unwrap();
@@ -102,7 +108,7 @@ async fn it_hears_the_whole_commit_before_anybody_sees_it_and_its_end_after_ever
 
     let refunded = journal.clone();
     let charged = store.open_charges(1).await.unwrap()[0];
-    let refund = Box::new(move |entry: &antiphon_core::wallet::Entry| {
+    let refund = Box::new(move |entry: &Entry| {
         refunded.write(format!("refunded {}", entry.position));
     });
     store.refund(charged, Timestamp(2), refund).await.unwrap();
@@ -228,4 +234,72 @@ async fn a_callback_or_a_witness_that_panics_does_no_harm() {
     assert_eq!(seq(store.append(message("two"), journal.posted()).await), 2);
     let expected = ["message 1 after 0", "told", "message 2 after 1", "posted two", "told"];
     assert_eq!(journal.take(), expected);
+}
+
+/// Keeps what a kill right before a commit would leave: the directory, and what was untold.
+struct Before {
+    directory: PathBuf,
+    left: Mutex<Option<(TempDir, Vec<Untold>)>>,
+}
+
+impl Witness for Before {
+    fn commits(&self, untold: &[Untold]) {
+        *self.left.lock().unwrap() = Some((copy(&self.directory), untold.to_vec()));
+    }
+
+    fn told(&self) {}
+}
+
+/// What is published, in a few words.
+#[derive(Default)]
+struct Ear(Mutex<Vec<String>>);
+
+impl Listener for Ear {
+    fn deliver(&self, envelope: &Arc<Envelope>, _: Mark) {
+        let words = match &envelope.event {
+            Event::BalanceChanged(entry) => format!("balance {}", entry.balance),
+            Event::MessagePosted(message) => format!("posted {}", message.text),
+            Event::RelationChanged { .. } => "felt".into(),
+            Event::ReplyFailed(_) => "failed".into(),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(words);
+    }
+}
+
+#[tokio::test]
+async fn a_kill_before_the_commit_leaves_nothing_to_tell_and_one_after_it_everything() {
+    let directory = TempDir::new().unwrap();
+    let store = open(directory.path(), patient());
+    store.put_person(&person("ada")).await.unwrap();
+    store.book(grant("a"), Box::new(|_| ())).await.unwrap();
+    let before = Arc::new(Before { directory: directory.path().into(), left: Mutex::default() });
+    store.set_witness(before.clone());
+    let (path, (keep, after)) = (directory.path().to_owned(), mpsc::channel());
+    let killed: Committed = Box::new(move |_, _, _| keep.send(copy(&path)).unwrap());
+    store.append(NewMessage { charge: Some(Charge::Take(10)), ..message("hola") }, killed).await.unwrap();
+    let (before, untold) = before.left.lock().unwrap().take().unwrap();
+    let after = after.recv().unwrap();
+
+    let nothing: &[&str] = &[];
+    let everything: &[&str] = &["balance 90", "posted hola", "felt", "failed", "balance 100"];
+    for (left, expected) in [(before, nothing), (after, everything)] {
+        let (bus, ear) = (Arc::new(MemoryBus::new()), Arc::new(Ear::default()));
+        bus.tap(ear.clone());
+        let ports = Ports {
+            store: open(left.path(), patient()),
+            bus,
+            leases: Arc::new(MemoryLeases::new()),
+            model: models::build(&crate::config::Config::default().model).unwrap(),
+            clock: Arc::new(ManualClock::at(Timestamp(1_772_366_400_000))),
+            audience: Arc::new(RecordingAudience::new()),
+            chain: Arc::new(NoChain),
+        };
+        let app = App::new(ports, Rules::default());
+        let retold = app.retell(Aftermath::new(untold.clone(), [], [])).await.unwrap();
+        app.recover().await.unwrap();
+        let all = Retold { messages: 1, entries: 1, failed: 1, ..Retold::default() };
+        assert_eq!(retold, if expected.is_empty() { Retold::default() } else { all });
+        assert_eq!(*ear.0.lock().unwrap(), expected);
+    }
 }
