@@ -28,7 +28,7 @@ use crate::agents::{Agent, Relation};
 use crate::app::{Ports, Settings, explain, lock, wallet};
 use crate::conversation::{Message, Party, tokens};
 use crate::event::{Chunk, Envelope, Event, Reply};
-use crate::ids::{ConversationId, MessageId, Timestamp};
+use crate::ids::{ConversationId, MessageId, PersonId, Timestamp};
 use crate::ports::{Appended, Charge, Clock, NewMessage, Prompt};
 use crate::refusal::{Code, Fault, Refusal};
 use crate::topic::Topic;
@@ -245,7 +245,8 @@ impl Assistant {
     async fn answer(&self, job: Job) {
         let Job { question, ending, place, .. } = job;
         let reply = ending.reply.clone();
-        self.tell(&reply, Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() }));
+        let started = Event::ReplyStarted(Reply { at: self.ports.clock.now(), ..reply.clone() });
+        tell(&self.ports, reply.conversation, &reply.person, started);
         let generated = self.generate(question, ending).await;
         Span::current().record("end", if generated.is_ok() { "finished" } else { "failed" });
         if let Err(fault) = generated {
@@ -367,12 +368,37 @@ impl Assistant {
             index += 1;
         }
     }
+}
 
-    /// Tells whoever listens to the conversation, and whoever hears all that is answered to the person.
-    fn tell(&self, reply: &Reply, event: Event) {
-        let inbox = [Topic::Inbox(reply.person.clone())];
-        self.ports.bus.publish(Envelope::to_all(Topic::Conversation(reply.conversation), inbox, event));
+/// An answer to `question` that is yet to come.
+pub(crate) fn reply_to(question: &Message) -> Reply {
+    Reply {
+        id: MessageId::of_moment(question.at),
+        conversation: question.conversation,
+        agent: question.agent.clone(),
+        person: question.person.clone(),
+        question: question.id,
+        at: question.at,
     }
+}
+
+/// Says that an answer is whole and stored as `message`.
+pub(crate) fn say_finished(ports: &Ports, message: &Message, relation: Relation, tokens: u64) {
+    let finished = Event::ReplyFinished { message: message.clone(), tokens, relation };
+    tell(ports, message.conversation, &message.person, finished);
+}
+
+/// Says that nothing more comes of an answer, as of now.
+pub(crate) fn say_failed(ports: &Ports, reply: Reply) {
+    let (conversation, person) = (reply.conversation, reply.person.clone());
+    let failed = Event::ReplyFailed(Reply { at: ports.clock.now(), ..reply });
+    tell(ports, conversation, &person, failed);
+}
+
+/// Tells whoever listens to the conversation, and whoever hears all that is answered to the person.
+fn tell(ports: &Ports, conversation: ConversationId, person: &PersonId, event: Event) {
+    let inbox = [Topic::Inbox(person.clone())];
+    ports.bus.publish(Envelope::to_all(Topic::Conversation(conversation), inbox, event));
 }
 
 /// The time of day of many moments for the price of one clock each: the monotonic one, that is asked anyway, says how long ago
@@ -508,23 +534,14 @@ struct Ending {
 
 impl Ending {
     fn of(question: &Question, assistant: Arc<Assistant>) -> Self {
-        let message = &question.message;
-        let reply = Reply {
-            id: MessageId::of_moment(message.at),
-            conversation: message.conversation,
-            agent: message.agent.clone(),
-            person: message.person.clone(),
-            question: message.id,
-            at: message.at,
-        };
-        let paid = question.paid.then_some(message.id);
-        Self { assistant, reply, paid, told: false }
+        let paid = question.paid.then_some(question.message.id);
+        Self { assistant, reply: reply_to(&question.message), paid, told: false }
     }
 
     fn finished(mut self, message: &Message, relation: Relation, tokens: u64) {
         self.told = true;
         self.assistant.finished.fetch_add(1, Relaxed);
-        self.assistant.tell(&self.reply, Event::ReplyFinished { message: message.clone(), tokens, relation });
+        say_finished(&self.assistant.ports, message, relation, tokens);
     }
 }
 
@@ -532,8 +549,7 @@ impl Drop for Ending {
     fn drop(&mut self) {
         if !self.told {
             self.assistant.failed.fetch_add(1, Relaxed);
-            let reply = Reply { at: self.assistant.ports.clock.now(), ..self.reply.clone() };
-            self.assistant.tell(&self.reply, Event::ReplyFailed(reply));
+            say_failed(&self.assistant.ports, self.reply.clone());
             if let Some(message) = self.paid {
                 lock(&self.assistant.owed).push_back(message);
                 self.assistant.owing.notify_one();

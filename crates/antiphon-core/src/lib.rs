@@ -15,6 +15,7 @@
 //! | [`agents`], [`people`], [`conversation`], [`assistant`], [`presence`], [`notices`], [`wallet`] | the nouns and their rules |
 //! | [`tasks`], [`workers`] | what agents are to do, and how they are while they do it |
 //! | [`jobs`] | what is done by itself at its time, and once |
+//! | [`aftermath`] | what is known of the end of a run that was killed |
 //! | [`dialect`] | what a translator between a documented API and the core looks like |
 //! | [`memory`] | every port in memory: reference implementation, tests, `--ephemeral` |
 //! | [`contract`] | what every implementation of a port must do, as a suite |
@@ -23,6 +24,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod aftermath;
 pub mod agents;
 pub mod app;
 pub mod assistant;

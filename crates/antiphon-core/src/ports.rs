@@ -2,10 +2,11 @@
 //!
 //! The doc of a port is its contract, and [`contract`](crate::contract) holds every implementation to it. Ports are called
 //! per command, never per listener, so they are `dyn`. What must be remembered is in [`store`], for tokens in [`wallets`],
-//! for tasks in [`work`], and for what is done by itself in [`jobs`].
+//! for tasks in [`work`], and for what is done by itself in [`jobs`]; what may have been stored and not told is [`untold`].
 
 pub mod jobs;
 pub mod store;
+pub mod untold;
 pub mod wallets;
 pub mod work;
 
@@ -14,6 +15,7 @@ pub use store::{
     Agents, Appended, Begun, Bonds, Committed, Conversations, KEYS_KEPT, Keys, Logins, NewMessage, People,
     Profiles, Quota, RequestKey, Requests, Revocation, Revocations, Revoked, Store, Upkeep,
 };
+pub use untold::Untold;
 pub use wallets::{Booked, Chain, Charge, OnBooked, OnTold, Verdict, Wallets};
 
 pub use work::{ReturnCommitted, Stepped, TaskCommitted, TaskFilter, Tasks, WorkerCommitted, Workers};

@@ -13,6 +13,7 @@
 //! | `people` | personas, bonds and profiles |
 //! | `typing`, `typists` | who is typing, and when that ends by itself |
 //! | `presence` | who is here |
+//! | `retelling` | what the last run has stored and did not come to tell |
 //! | `tasks` | create, assign, claim, report on, cancel and read tasks |
 //! | `workers` | how agents at work are, and noticing that one has gone |
 
@@ -22,6 +23,7 @@ mod listening;
 mod people;
 mod posting;
 mod presence;
+mod retelling;
 #[cfg(test)]
 pub(crate) mod stage;
 mod tasks;
@@ -30,15 +32,17 @@ mod typists;
 pub(crate) mod wallet;
 mod workers;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+pub use self::retelling::Retold;
 use crate::access::{self, Action, Place};
 use crate::actor::{Actor, Caller};
 pub use crate::assistant::Answers;
@@ -125,6 +129,10 @@ pub struct App {
     assistant: Arc<Assistant>,
     typists: typists::Typists,
     attendance: Mutex<crate::presence::Attendance>,
+    /// People who were here when the last run ended and have shown no sign of life since. Locked after `attendance`.
+    missing: Mutex<HashSet<PersonId>>,
+    /// Told when some are missing.
+    missed: Notify,
     /// Held while an agent is created, changed or deleted, so that limits hold and events come in the order of commits; and by
     /// many at once while they begin to watch one.
     editing: tokio::sync::RwLock<()>,
@@ -141,6 +149,8 @@ impl App {
             assistant: Arc::new(Assistant::new(ports.clone(), &settings)),
             typists: typists::Typists::default(),
             attendance: Mutex::default(),
+            missing: Mutex::default(),
+            missed: Notify::new(),
             editing: tokio::sync::RwLock::default(),
             leases_failing: AtomicBool::new(false),
             forbidden: AtomicU64::new(0),
@@ -276,12 +286,13 @@ impl App {
     }
 
     /// Keeps this node's claims of presence alive, ends typing that nobody renewed, gives back what was paid for answers that
-    /// failed, notices agents at work that have gone, and has the store forget what has had its time, until `shutdown` says
-    /// `true` or its sender is gone. One task for the whole node.
+    /// failed, notices agents at work and people of the last run that have gone, and has the store forget what has had its time,
+    /// until `shutdown` says `true` or its sender is gone. One task for the whole node.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let work = async {
             tokio::join!(
                 self.keep_presence(),
+                self.see_off(),
                 self.expire_typing(),
                 self.keep_store_small(),
                 self.assistant.keep_refunding(),

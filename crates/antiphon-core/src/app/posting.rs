@@ -63,7 +63,8 @@ impl App {
             let question =
                 Question { agent, message: Clone::clone(message), relation: *relation, paid: paid.is_some() };
             paid.into_iter().for_each(|entry| wallet::announce(&ports, entry));
-            announce(&ports, &topic, &question);
+            say_posted(&ports, &question.message);
+            say_felt(&ports, &question.message, question.relation);
             place.answer(question);
         });
         posted(self.ports.store.append(message, committed).await?)
@@ -135,24 +136,31 @@ fn posted(appended: Appended) -> Result<Outcome, Trouble> {
 /// The person comes first: a connection that joins the conversation in between hears it twice, under one id, rather than not
 /// at all.
 fn spoken(ports: &Ports, message: &Message) {
-    let conversation = Topic::Conversation(message.conversation);
-    let event = || Event::MessagePosted(message.clone());
-    let to_person = Envelope::new(Topic::Person(message.person.clone()), event());
-    ports.bus.publish(Envelope { unless: Some(conversation.clone()), ..to_person });
-    ports.publish(conversation, event());
+    say_to_person(ports, message);
+    say_posted(ports, message);
 }
 
-/// Says that the message is durable and how the agent feels now, in this order.
-fn announce(ports: &Ports, topic: &Topic, question: &Question) {
-    let message = &question.message;
-    ports.publish(topic.clone(), Event::MessagePosted(message.clone()));
+/// Says to the person what an agent said, except to those who hear it in the conversation.
+pub(super) fn say_to_person(ports: &Ports, message: &Message) {
+    let to_person =
+        Envelope::new(Topic::Person(message.person.clone()), Event::MessagePosted(message.clone()));
+    ports.bus.publish(Envelope { unless: Some(Topic::Conversation(message.conversation)), ..to_person });
+}
+
+/// Says to whoever listens to the conversation that the message is durable.
+pub(super) fn say_posted(ports: &Ports, message: &Message) {
+    ports.publish(Topic::Conversation(message.conversation), Event::MessagePosted(message.clone()));
+}
+
+/// Says how the agent feels since this message of the person's.
+pub(super) fn say_felt(ports: &Ports, message: &Message, relation: Relation) {
     let felt = Event::RelationChanged {
         agent: message.agent.clone(),
         person: message.person.clone(),
-        relation: question.relation,
+        relation,
         at: message.at,
     };
-    ports.publish(topic.clone(), felt);
+    ports.publish(Topic::Conversation(message.conversation), felt);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{App, Trouble, lock};
 use crate::access::{self, Action, Place};
@@ -21,6 +21,9 @@ use crate::topic::Topic;
 
 /// How many claims are renewed at the same time.
 const RENEWALS: usize = 32;
+
+/// How long people who were here when the last run ended have to come back.
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 impl App {
     pub(super) async fn arrive(&self, caller: &Caller) {
@@ -146,7 +149,28 @@ impl App {
         }
     }
 
+    /// Says that those are offline who were here when the last run ended ([`retell`](Self::retell)) and have shown no sign of life
+    /// [`BACK_WITHIN`] later.
+    pub(super) async fn see_off(&self) {
+        loop {
+            self.missed.notified().await;
+            sleep(BACK_WITHIN).await;
+            let mut missing: Vec<_> = lock(&self.missing).iter().cloned().collect();
+            missing.sort_unstable();
+            for person in missing {
+                let holders = self.leased(self.ports.leases.holders(&key(&person)).await);
+                let is_elsewhere = holders.is_some_and(|holders| !holders.is_empty());
+                let attendance = lock(&self.attendance);
+                // Whoever has come meanwhile is not missing any more, even if they have gone again.
+                if lock(&self.missing).remove(&person) && !is_elsewhere && !attendance.is_here(&person) {
+                    self.say_presence(&person, Status::Offline, true, None);
+                }
+            }
+        }
+    }
+
     fn say_presence(&self, person: &PersonId, status: Status, changed: bool, except: Option<ConnectionId>) {
+        lock(&self.missing).remove(person);
         let event = Event::PresenceChanged { person: person.clone(), status, changed, at: self.now() };
         self.ports.bus.publish(Envelope { except, ..Envelope::new(Topic::Everyone, event) });
     }

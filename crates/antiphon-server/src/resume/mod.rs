@@ -39,7 +39,7 @@ pub(crate) use ghosts::Ghosts;
 pub(crate) use journal::Journal;
 
 #[expect(unused_imports, reason = "nobody writes anything down yet")]
-pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor, Untold};
+pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor};
 pub(crate) use offset::{Lane, Numbers, Offset};
 pub(crate) use recovery::{Bound, Kept, Recovery};
 pub(crate) use registry::Registry;

@@ -4,7 +4,7 @@
 
 use antiphon_core::conversation::{Message, Party};
 use antiphon_core::ids::{ConversationId, PersonId, Timestamp};
-use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage, RequestKey};
+use antiphon_core::ports::{Appended, Committed, Conversations, NewMessage, RequestKey, Untold};
 use antiphon_core::refusal::Fault;
 use async_trait::async_trait;
 use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
@@ -27,7 +27,7 @@ impl Conversations for SqliteStore {
                 committed(message, relation, paid.as_ref());
             }
         };
-        self.writer.write("appending a message", work, committed).await
+        self.writer.write("appending a message", work, tells, committed).await
     }
 
     async fn history(
@@ -104,6 +104,13 @@ impl Conversations for SqliteStore {
             statement.query_row([person.as_str()], |row| count(row, 0))
         })
         .await
+    }
+}
+
+fn tells(appended: &Appended, untold: &mut Vec<Untold>) {
+    if let Appended::Stored { message, paid, .. } = appended {
+        paid.iter().for_each(|entry| untold.push(wallets::untold(entry)));
+        untold.push(Untold::Message { conversation: message.conversation, seq: message.seq });
     }
 }
 

@@ -3,7 +3,9 @@
 //! | module | answers |
 //! |---|---|
 //! | `directory` | which files there are, whose they are, and which version they have |
-//! | `writer` | how writes become durable: one thread, many writes per commit |
+//! | `writer`, `job`, `commits` | how writes become durable: one queue, one thread, many writes per commit |
+//! | `checkpoint` | how the log gets into the database |
+//! | `witness` | who hears what a commit is about to tell |
 //! | `readers` | how reads are answered meanwhile |
 //! | `failure` | why a whole commit is not stored, and what that says about the disk |
 //! | `health`, `watch` | how the disk is; what is looked at once a second |
@@ -20,13 +22,16 @@
 
 mod agents;
 mod bonds;
+mod checkpoint;
 mod checksum;
+mod commits;
 mod conversations;
 mod damage;
 mod directory;
 mod failure;
 pub(crate) mod health;
 pub(crate) mod inspection;
+mod job;
 mod jobs;
 mod keys;
 mod log;
@@ -45,6 +50,7 @@ mod upkeep;
 mod wallets;
 pub(crate) mod watch;
 mod webhooks;
+mod witness;
 mod workers;
 mod writer;
 
@@ -60,6 +66,7 @@ use directory::Directory;
 use health::Health;
 use readers::Readers;
 use watch::Watch;
+pub use witness::Witness;
 use writer::Writer;
 
 /// A store in `antiphon.db`, inside a directory that belongs to it alone.
@@ -152,6 +159,11 @@ impl SqliteStore {
         &self.health
     }
 
+    /// From now on `witness` hears what each commit is about to tell. To be called once.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        self.writer.set_witness(witness);
+    }
+
     /// Finishes what is queued, folds the log into the database and closes it. Whatever is asked afterwards is a fault. A second
     /// call has nothing left to do.
     pub async fn close(&self) -> Result<(), Fault> {
@@ -182,6 +194,6 @@ impl SqliteStore {
         what: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.writer.write(what, work, |_| ()).await
+        self.writer.write(what, work, |_, _| (), |_| ()).await
     }
 }

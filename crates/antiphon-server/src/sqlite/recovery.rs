@@ -59,7 +59,7 @@ pub(super) fn reopen(
                 "the disk has lost what it had confirmed: {found} of {frames} pages of the log are left"
             )));
         }
-        super::writer::fold_log(&alone).map_err(|error| not_yet("emptying the log", error))?;
+        super::checkpoint::fold_log(&alone).map_err(|error| not_yet("emptying the log", error))?;
         alone.close().map_err(|(_, error)| not_yet("closing the database", error))?;
         forget(directory);
     }

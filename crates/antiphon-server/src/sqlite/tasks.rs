@@ -3,7 +3,7 @@
 //! What a step makes of a task is the core's to say; it is asked within the writer's transaction, so nothing comes in between.
 
 use antiphon_core::ids::{AgentId, TaskId, Timestamp};
-use antiphon_core::ports::{Stepped, TaskCommitted, TaskFilter, Tasks};
+use antiphon_core::ports::{Stepped, TaskCommitted, TaskFilter, Tasks, Untold};
 use antiphon_core::refusal::{Code, Fault, Refusal};
 use antiphon_core::tasks::{Priority, Step, Task, TaskStatus};
 use antiphon_core::workers::Sign;
@@ -27,7 +27,8 @@ impl Tasks for SqliteStore {
             insert(connection, &task)?;
             Ok(task)
         };
-        self.writer.write("storing a task", work, |task: &Task| committed(task)).await
+        let tells = |_: &Task, untold: &mut Vec<Untold>| untold.push(Untold::Other);
+        self.writer.write("storing a task", work, tells, |task: &Task| committed(task)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault> {
@@ -53,7 +54,12 @@ impl Tasks for SqliteStore {
                 committed(task);
             }
         };
-        self.writer.write("changing a task", work, committed).await
+        let tells = |stepped: &Stepped<Task>, untold: &mut Vec<Untold>| {
+            if let Stepped::Done(_) = stepped {
+                untold.push(Untold::Other);
+            }
+        };
+        self.writer.write("changing a task", work, tells, committed).await
     }
 
     async fn claim_task(
@@ -70,7 +76,12 @@ impl Tasks for SqliteStore {
                 committed(task);
             }
         };
-        self.writer.write("claiming a task", work, committed).await
+        let tells = |stepped: &Stepped<Option<Task>>, untold: &mut Vec<Untold>| {
+            if let Stepped::Done(Some(_)) = stepped {
+                untold.push(Untold::Other);
+            }
+        };
+        self.writer.write("claiming a task", work, tells, committed).await
     }
 }
 

@@ -5,6 +5,7 @@ mod damage;
 mod full;
 mod inspection;
 mod wallets;
+mod witness;
 mod work;
 
 use std::cell::RefCell;

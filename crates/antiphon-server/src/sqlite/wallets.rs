@@ -5,7 +5,7 @@
 //! row is compared with its checksum, positions have no holes, and a ledger ends where `ledger_ends` says.
 
 use antiphon_core::ids::{MessageId, PersonId, Timestamp};
-use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, OnTold, Wallets};
+use antiphon_core::ports::{Booked, Charge, NewMessage, OnBooked, OnTold, Untold, Wallets};
 use antiphon_core::refusal::Fault;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Obstacle, Reason, enter};
 use async_trait::async_trait;
@@ -29,7 +29,12 @@ impl Wallets for SqliteStore {
                 booked(entry);
             }
         };
-        self.writer.write("making an entry in a ledger", work, committed).await
+        let tells = |outcome: &Booked, all: &mut Vec<Untold>| {
+            if let Booked::Entered(entry) = outcome {
+                all.push(untold(entry));
+            }
+        };
+        self.writer.write("making an entry in a ledger", work, tells, committed).await
     }
 
     async fn refund(
@@ -44,7 +49,8 @@ impl Wallets for SqliteStore {
                 booked(entry);
             }
         };
-        self.writer.write("refunding a message", work, committed).await
+        let tells = |entry: &Option<Entry>, all: &mut Vec<Untold>| all.extend(entry.as_ref().map(untold));
+        self.writer.write("refunding a message", work, tells, committed).await
     }
 
     async fn open_charges(&self, limit: u32) -> Result<Vec<MessageId>, Fault> {
@@ -60,7 +66,8 @@ impl Wallets for SqliteStore {
     async fn tell(&self, person: &PersonId, told: OnTold) -> Result<Balance, Fault> {
         let person = person.clone();
         let work = move |connection: &Connection| stand(connection, &person);
-        self.writer.write("telling a balance", work, told).await
+        // Whoever came to look and was not told asks again.
+        self.writer.write("telling a balance", work, |_, _| (), told).await
     }
 
     async fn balance(&self, person: &PersonId) -> Result<Balance, Fault> {
@@ -104,6 +111,11 @@ impl Wallets for SqliteStore {
         })
         .await
     }
+}
+
+/// What is told of an entry.
+pub(super) fn untold(entry: &Entry) -> Untold {
+    Untold::Entry { person: entry.person.clone(), position: entry.position }
 }
 
 /// How a ledger stands.

@@ -1,7 +1,7 @@
 //! Which statements agents at work need.
 
 use antiphon_core::ids::{AgentId, Timestamp};
-use antiphon_core::ports::{ReturnCommitted, Stepped, WorkerCommitted, Workers};
+use antiphon_core::ports::{ReturnCommitted, Stepped, Untold, WorkerCommitted, Workers};
 use antiphon_core::refusal::Fault;
 use antiphon_core::tasks::Task;
 use antiphon_core::workers::{AgentStatus, Duties, Moved, Rank, Sign, Worker};
@@ -55,7 +55,12 @@ impl Workers for SqliteStore {
                 committed(moved);
             }
         };
-        self.writer.write("noting how an agent is", work, committed).await
+        let tells = |stepped: &Stepped<Moved>, untold: &mut Vec<Untold>| {
+            if let Stepped::Done(_) = stepped {
+                untold.push(Untold::Other);
+            }
+        };
+        self.writer.write("noting how an agent is", work, tells, committed).await
     }
 
     async fn return_tasks(&self, committed: ReturnCommitted) -> Result<Vec<Task>, Fault> {
@@ -75,7 +80,12 @@ impl Workers for SqliteStore {
                 committed(returned);
             }
         };
-        self.writer.write("taking back the tasks of agents that are gone", work, committed).await
+        let tells = |returned: &Vec<Task>, untold: &mut Vec<Untold>| {
+            if !returned.is_empty() {
+                untold.push(Untold::Other);
+            }
+        };
+        self.writer.write("taking back the tasks of agents that are gone", work, tells, committed).await
     }
 }
 

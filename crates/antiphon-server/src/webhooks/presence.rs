@@ -45,7 +45,8 @@ impl Attendance {
                 self.present.insert(person.clone())
             }
             Status::Offline => {
-                if self.present.contains(person) {
+                // Whoever is said to be away a second time has been away since the first.
+                if self.present.contains(person) && !self.away.contains_key(person) {
                     self.leave(person.clone(), now);
                 }
                 false
@@ -149,6 +150,18 @@ mod tests {
         assert!(!attendance.change(&ada(), Status::Online, at(start, 5)), "that was told before");
         assert_eq!(attendance.due(at(start, 60)), PersonId::parse("bob").ok());
         assert_eq!(attendance.due(at(start, 60)), None);
+    }
+
+    #[test]
+    fn who_is_said_to_be_away_twice_is_away_since_the_first_time() {
+        let (mut attendance, start) = attendance();
+        attendance.remember(ada(), start);
+        // As the core says it of those who were here before a restart.
+        attendance.change(&ada(), Status::Offline, at(start, 30));
+        assert_eq!((attendance.next(), attendance.due(at(start, 60))), (Some(at(start, 60)), Some(ada())));
+        attendance.gone(&ada());
+        attendance.change(&ada(), Status::Offline, at(start, 90));
+        assert_eq!(attendance.next(), None, "that was told");
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use antiphon_core::event::{Delivery, Envelope};
 use antiphon_core::ids::Timestamp;
+use antiphon_core::ports::Untold;
 
 use super::line::{self, Note};
 use super::pages::Pages;
 use super::past::{self, Left, Past};
+use super::record;
 use super::runs::{self, Marker, Runs};
 use super::segments::{self, Segments};
-use super::{Untold, record};
 use crate::resume::Settings;
 
 /// Milliseconds after a failure before writing is tried again.

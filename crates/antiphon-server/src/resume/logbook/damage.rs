@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use antiphon_core::event::{Envelope, Event};
 use antiphon_core::ids::{AgentId, PersonId};
+use antiphon_core::ports::Untold;
 
+use super::Past;
 use super::proof::{Step, World, files, topic};
-use super::{Past, Untold};
 use crate::resume::Reason;
 
 /// Two sessions, one on each core, which both know that they hear a topic and have heard one event.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use antiphon_core::actor::SecretHash;
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::Untold;
 use antiphon_core::topic::Topic;
 use serde::{Deserialize, Serialize};
 
-use super::Untold;
 use crate::resume::journal::{Entry, Journal, What};
 use crate::resume::{Bound, Kept, Offset};
 

@@ -16,7 +16,9 @@
 //! | `segments` | the files |
 //! | `line` | what a record says |
 //! | `record` | how it is written, and whether it is what was written |
+//! | `aftermath` | how commits get into it, and what of them is told after the start |
 
+mod aftermath;
 mod book;
 #[cfg(test)]
 mod damage;
@@ -30,8 +32,7 @@ mod runs;
 mod segments;
 
 use antiphon_core::actor::SecretHash;
-use antiphon_core::ids::{ConnectionId, ConversationId, PersonId};
-use serde::{Deserialize, Serialize};
+use antiphon_core::ids::ConnectionId;
 
 pub(crate) use book::Logbook;
 pub(crate) use pages::Pages;
@@ -50,25 +51,4 @@ pub(crate) struct Seated {
     pub(crate) catching_up: bool,
     /// Since when it waits for its client, in milliseconds since the start of this process.
     pub(crate) ghost_since: Option<i64>,
-}
-
-/// Something stored in a commit of which it is not known whether anybody was told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Untold {
-    /// A message.
-    Message {
-        /// Where it was said.
-        conversation: ConversationId,
-        /// Its position there.
-        seq: u64,
-    },
-    /// A line of somebody's ledger.
-    Entry {
-        /// Whose.
-        person: PersonId,
-        /// Its position there.
-        position: u64,
-    },
-    /// Anything else that somebody may be told.
-    Other,
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use antiphon_core::actor::SecretHash;
 use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
+use antiphon_core::ports::Untold;
 use antiphon_core::topic::Topic;
 
 use super::line::{Begun, Id, Line, Note, Short, Sitting};
 use super::record::{End, Records};
 use super::runs::Marker;
-use super::{Untold, pages, segments};
+use super::{pages, segments};
 use crate::resume::journal::{Entry, What};
 use crate::resume::{Bound, Kept, Lane, Offset, Reason, Settings};
 

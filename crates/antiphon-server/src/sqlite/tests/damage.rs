@@ -278,7 +278,7 @@ async fn read(store: &SqliteStore) -> Found {
 }
 
 /// A copy of the files of a directory, whoever has them open.
-fn copy(from: &Path) -> TempDir {
+pub(super) fn copy(from: &Path) -> TempDir {
     let to = TempDir::new().unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

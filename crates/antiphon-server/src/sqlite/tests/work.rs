@@ -178,7 +178,7 @@ async fn put(store: &SqliteStore, title: &str) -> Task {
     store.put_task(&new_task(title), Box::new(|_| ())).await.unwrap()
 }
 
-fn new_task(title: &str) -> Task {
+pub(super) fn new_task(title: &str) -> Task {
     let new = NewTask {
         title: title.into(),
         description: String::new(),
@@ -191,7 +191,7 @@ fn new_task(title: &str) -> Task {
     new.begun("operator".into(), Timestamp(1))
 }
 
-async fn put_agent(store: &SqliteStore, name: &str) {
+pub(super) async fn put_agent(store: &SqliteStore, name: &str) {
     store.put_person(&person("ada")).await.unwrap();
     let agent = Agent {
         id: agent_id(name),
