@@ -2,7 +2,7 @@
 //!
 //! It is told to the topics and in the words of the live path, after whoever listened to the last run listens again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{App, posting, wallet};
 use crate::aftermath::Aftermath;
@@ -42,7 +42,7 @@ impl App {
     /// nobody may be promised then that they missed nothing.
     pub async fn retell(&self, mut aftermath: Aftermath) -> Result<Retold, Fault> {
         let mut retold = Retold::default();
-        for untold in std::mem::take(&mut aftermath.untold) {
+        for untold in once_each(std::mem::take(&mut aftermath.untold)) {
             match untold {
                 Untold::Message { conversation, seq } => {
                     let stored =
@@ -150,6 +150,15 @@ impl App {
         }
         missing.len()
     }
+}
+
+/// Each of them once, where it comes last: a commit that failed may have named a place that a later one took.
+fn once_each(mut untold: Vec<Untold>) -> Vec<Untold> {
+    let mut known = HashSet::new();
+    untold.reverse();
+    untold.retain(|one| known.insert(one.clone()));
+    untold.reverse();
+    untold
 }
 
 /// How conversations end, each read once.

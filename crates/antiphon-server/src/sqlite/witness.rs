@@ -9,8 +9,8 @@ use super::job::Job;
 
 /// Hears what commits are about to tell. Called on the writing thread, so it must be quick.
 pub trait Witness: Send + Sync {
-    /// A commit follows, and then its callbacks tell this, at least one thing, in this order. It takes the place of what was said
-    /// before, be that told or not.
+    /// A commit follows, and then its callbacks tell this, at least one thing, in this order. What was said before and is not told
+    /// is not stored either, unless this process dies before anything else is committed.
     fn commits(&self, untold: &[Untold]);
     /// Nothing is untold any more: what was said was told, or is certain not to be stored.
     fn told(&self);

@@ -226,6 +226,20 @@ async fn a_commit_that_did_not_happen_is_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_a_failed_commit_had_named_before_is_told_once() {
+    let mut stage = Stage::new().await;
+    for text in ["one", "two"] {
+        stage.shop_does(speak(text)).await;
+    }
+    stage.take(4).await;
+    let untold = vec![message(2), entry(1), message(1), message(2)];
+    let retold = stage.retell(untold, &[]).await.unwrap();
+    assert_eq!(retold, Retold { messages: 2, ..Retold::default() });
+    stage.hears(&["posted one", "posted one", "posted two", "posted two"]).await;
+    stage.hears_nothing_more().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_not_passed_over() {
     let mut stage = Stage::new().await;
     stage.model.then([Step::Hang]);
