@@ -83,8 +83,14 @@ impl Journal {
     }
 
     /// Adds the place at which the session moved to another core. It may be one too many for a moment: nothing is forgotten for it
-    /// that is about to be said again.
+    /// that is about to be said again. Where nothing was said since it came to this core before, that place does as well.
     pub(crate) fn moves(&mut self, mut entry: Entry) {
+        let lane = entry.offset.lane;
+        let mut silent = self.entries.iter().rev().take_while(|known| known.is_move());
+        let begins_here = self.base.lane == lane && self.entries.iter().all(Entry::is_move);
+        if begins_here || silent.any(|known| known.offset.lane == lane) {
+            return;
+        }
         entry.bytes = ENTRY;
         self.bytes += entry.bytes as usize;
         self.entries.push_back(entry);
@@ -93,19 +99,25 @@ impl Journal {
     /// Forgets what is older than the window.
     pub(crate) fn forget_old(&mut self, now: i64, bounds: &Settings) {
         let before = now.saturating_sub_unsigned(bounds.window);
-        while self.entries.front().is_some_and(|first| first.at < before) {
+        while self.entries.iter().find(|entry| !entry.is_move()).is_some_and(|first| first.at < before) {
             self.forget_first(Reason::Expired);
         }
-        if self.entries.is_empty() && self.entries.capacity() > 0 {
-            self.entries = VecDeque::new();
+        if self.entries.iter().all(Entry::is_move) {
+            self.entries.shrink_to_fit();
         }
     }
 
+    /// Forgets the first thing that was said, and the moves before it. A move alone is nothing that anybody could have missed: it
+    /// stays, so that offsets from before it and from after it are both understood.
     fn forget_first(&mut self, why: Reason) {
-        let Some(first) = self.entries.pop_front() else { return };
-        self.bytes -= first.bytes as usize;
-        self.base = first.last();
-        (self.is_whole, self.lost) = (false, Some(why));
+        while let Some(first) = self.entries.pop_front() {
+            self.bytes -= first.bytes as usize;
+            self.base = first.last();
+            (self.is_whole, self.lost) = (false, Some(why));
+            if !first.is_move() {
+                break;
+            }
+        }
     }
 
     /// Something up to `offset` was not kept: whoever has not had it cannot go on.
@@ -162,6 +174,11 @@ impl Journal {
 }
 
 impl Entry {
+    /// Whether nothing was said with it.
+    fn is_move(&self) -> bool {
+        matches!(self.what, What::Moved)
+    }
+
     /// The offset of its last frame.
     fn last(&self) -> Offset {
         self.offset.plus(u64::from(self.frames).saturating_sub(1))
@@ -320,6 +337,43 @@ mod tests {
         assert_eq!(journal.position(Some(new_volatile)), at(2, 0));
         assert_eq!(journal.position(Some(there.last())), at(3, 0));
         assert_eq!(journal.position(Some(here.last())), at(5, 0));
+    }
+
+    #[test]
+    fn a_session_that_was_resumed_is_resumed_again_however_long_nothing_was_said() {
+        let cores = [Numbers::new(1, 0), Numbers::new(1, 1)];
+        let bounds = BOUNDS();
+        let mut journal = Journal::new(cores[0].last());
+        let said = said(&cores[0], 1, 0);
+        let known = said.offset;
+        journal.push(said, &bounds, false);
+        for to in [0, 1, 0, 1, 0, 0] {
+            let position = journal.position(Some(known)).expect("nothing was missed");
+            journal.confirm(position, known);
+            let moved = Entry { offset: cores[to].take(1), frames: 0, bytes: 0, at: 0, what: What::Moved };
+            journal.moves(moved);
+            journal.forget_old(1_000_000, &bounds);
+            let volatile = cores[to].take(1);
+            for offset in [known, volatile] {
+                let position = journal.position(Some(offset)).expect("it is one of this session");
+                assert!(journal.entries.iter().skip(position.entry).all(Entry::is_move));
+            }
+        }
+        assert_eq!(journal.entries.len(), 1, "the other core, once");
+        // Once something is said and forgotten, whoever has not had it cannot go on.
+        journal.push(self::said(&cores[0], 1, 0), &bounds, false);
+        journal.forget_old(1_000_000, &bounds);
+        assert_eq!(journal.position(Some(known)), Err(Reason::Expired));
+        assert_eq!(journal.position(Some(cores[0].last())), at(0, 0));
+    }
+
+    #[test]
+    fn whoever_received_nothing_yet_may_be_resumed_more_than_once() {
+        let (here, there) = (Numbers::new(1, 0), Numbers::new(1, 1));
+        let mut journal = Journal::new(here.last());
+        journal.moves(Entry { offset: there.take(1), frames: 0, bytes: 0, at: 0, what: What::Moved });
+        journal.forget_old(1_000_000, &BOUNDS());
+        assert_eq!(journal.position(None), at(0, 0));
     }
 
     #[test]
