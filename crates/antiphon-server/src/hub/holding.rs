@@ -221,7 +221,7 @@ mod tests {
         for envelope in [Envelope::new(here.clone(), event()), Envelope::new(there.clone(), event()), both] {
             held.keep(&Arc::new(envelope), 10, 1_000).unwrap();
         }
-        held.forget_said_in(&[there.clone()], |topic| *topic == here);
+        held.forget_said_in(std::slice::from_ref(&there), |topic| *topic == here);
         assert_eq!(held.waiting.len(), 2);
         assert!(held.waiting.iter().all(|envelope| envelope.topic == here || !envelope.also.is_empty()));
     }
