@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use antiphon_core::event::{Delivery, Envelope, Event};
+use antiphon_core::topic::Topic;
 
 use super::{Full, Queued};
 use crate::cores::Core;
@@ -58,7 +59,29 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Forgets what was said in the topics `left` alone, and in none where the listener `sits`.
+    fn forget_said_in(&mut self, left: &[Topic], sits: impl Fn(&Topic) -> bool) {
+        self.waiting.retain(|envelope| {
+            let mut topics = std::iter::once(&envelope.topic).chain(&envelope.also);
+            !topics.clone().any(|topic| left.contains(topic)) || topics.any(&sits)
+        });
+    }
+}
+
 impl Socket {
+    /// It left these topics while it held: what waits from there is not for it.
+    pub(crate) fn forget_said_in(&self, left: &[Topic]) {
+        if let Some(held) = self.held.borrow_mut().as_mut() {
+            held.forget_said_in(left, |topic| self.sits_in(topic));
+        }
+    }
+
+    /// Whether it listens to `topic`.
+    pub(crate) fn sits_in(&self, topic: &Topic) -> bool {
+        self.seats.borrow().iter().any(|seat| seat.topic() == topic)
+    }
+
     /// From now on events for it wait, until it is [released](Self::release). What it is told directly does not: replies, and
     /// whatever it is told of the past. More than the bytes of an outbox may not wait: then its connection is closed as too slow.
     pub(crate) fn hold(&self) {
@@ -147,7 +170,6 @@ impl Socket {
 mod tests {
     use antiphon_core::conversation::Party;
     use antiphon_core::ids::{AgentId, PersonId, Timestamp};
-    use antiphon_core::topic::Topic;
 
     use super::*;
 
@@ -188,6 +210,20 @@ mod tests {
         assert_eq!(held.keep(&typing(), 10, 200).unwrap(), Queued::Dropped);
         assert!(held.keep(&deleted("b"), 10, 200).is_err());
         assert_eq!(held.waiting.len(), 1);
+    }
+
+    #[test]
+    fn what_was_said_where_the_listener_does_not_sit_any_more_is_forgotten() {
+        let mut held = Held::default();
+        let (here, there) = (Topic::Named("here".into()), Topic::Named("there".into()));
+        let event = || Event::AgentDeleted { agent: AgentId::parse("a").unwrap() };
+        let both = Envelope::to_all(there.clone(), [here.clone()], event());
+        for envelope in [Envelope::new(here.clone(), event()), Envelope::new(there.clone(), event()), both] {
+            held.keep(&Arc::new(envelope), 10, 1_000).unwrap();
+        }
+        held.forget_said_in(std::slice::from_ref(&there), |topic| *topic == here);
+        assert_eq!(held.waiting.len(), 2);
+        assert!(held.waiting.iter().all(|envelope| envelope.topic == here || !envelope.also.is_empty()));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
+    /// There was no room for something. Nothing that comes after it is queued: a client that got that would take it for everything
+    /// up to there.
+    is_short: bool,
     /// Bytes that may wait above the limit, because they were said again and were counted before. Until it is empty.
     allowance: usize,
 }
@@ -58,8 +61,9 @@ impl Outbox {
     /// Queues a frame that must arrive.
     pub(crate) fn push(&mut self, frame: Encoded, limit: usize) -> Result<(), Full> {
         // A single frame larger than the limit may still go out when nothing waits before it.
-        if self.bytes + frame.len() > limit + self.allowance && !self.items.is_empty() {
-            return Err(Full);
+        let is_full = self.bytes + frame.len() > limit + self.allowance && !self.items.is_empty();
+        if is_full || self.is_short {
+            return self.run_short();
         }
         self.bytes += frame.len();
         self.items.push(Item::Frame(frame));
@@ -69,6 +73,9 @@ impl Outbox {
     /// Queues a frame that was said before to whoever comes back for it: it was kept within bounds of its own, and what is said for
     /// the first time finds as much room as ever.
     pub(crate) fn push_again(&mut self, frame: Encoded) {
+        if self.is_short {
+            return;
+        }
         self.allowance += frame.len();
         self.bytes += frame.len();
         self.items.push(Item::Frame(frame));
@@ -84,6 +91,9 @@ impl Outbox {
         limit: usize,
         render: impl FnOnce(&Event) -> Option<Encoded>,
     ) -> Result<Queued, Full> {
+        if self.is_short {
+            return self.run_short();
+        }
         let limit = limit + self.allowance;
         match (delivery, event) {
             (Delivery::Volatile, _) if self.bytes + frame.len() > limit => Ok(Queued::Dropped),
@@ -97,10 +107,10 @@ impl Outbox {
                     }
                     let after = piece.frame.len();
                     self.bytes = self.bytes - before + after;
-                    return if self.bytes > limit { Err(Full) } else { Ok(Queued::Joined) };
+                    return if self.bytes > limit { self.run_short() } else { Ok(Queued::Joined) };
                 }
                 if self.bytes + frame.len() > limit {
-                    return Err(Full);
+                    return self.run_short();
                 }
                 self.bytes += frame.len();
                 let piece = Piece { voice, chunk: chunk.clone(), frame };
@@ -109,6 +119,11 @@ impl Outbox {
             }
             _ => self.push(frame, limit - self.allowance).map(|()| Queued::Whole),
         }
+    }
+
+    fn run_short<T>(&mut self) -> Result<T, Full> {
+        self.is_short = true;
+        Err(Full)
     }
 
     /// The last item, if it is a piece of `reply` in `voice` of which nothing was written yet.
@@ -255,6 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_queued_after_something_that_did_not_fit() {
+        let mut outbox = Outbox::default();
+        outbox.push(text(150), 200).unwrap();
+        assert!(outbox.push(text(90), 200).is_err());
+        assert!(outbox.push(text(9), 200).is_err());
+        assert!(push(&mut outbox, &chunk(MessageId::random(), 0, "a "), 400).is_err());
+        outbox.push_again(text(9));
+        outbox.write_with(|slices| Ok(slices.iter().map(|slice| slice.len()).sum())).unwrap();
+        assert!(outbox.push(text(9), 200).is_err(), "nor when there is room again");
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
     fn one_frame_larger_than_the_limit_goes_out_when_nothing_waits() {
         let mut outbox = Outbox::default();
         assert!(outbox.push(text(1_000), 200).is_ok());
@@ -262,12 +290,16 @@ mod tests {
 
     #[test]
     fn what_is_said_again_takes_no_room_from_what_is_new_until_all_of_it_is_written() {
-        let mut outbox = Outbox::default();
-        for _ in 0..10 {
-            outbox.push_again(text(98));
-        }
-        outbox.push(text(150), 200).unwrap();
-        assert!(outbox.push(text(150), 200).is_err());
+        let said_again = || {
+            let mut outbox = Outbox::default();
+            for _ in 0..10 {
+                outbox.push_again(text(98));
+            }
+            outbox.push(text(150), 200).unwrap();
+            outbox
+        };
+        assert!(said_again().push(text(150), 200).is_err());
+        let mut outbox = said_again();
         let mut left = outbox.bytes();
         while left > 0 {
             let _ = outbox.write_with(|slices| Ok(slices[0].len().min(70)));

@@ -112,6 +112,17 @@ impl Socket {
         self.held.borrow().is_some() || self.recalls.borrow().iter().any(|recall| recall.waiting.is_some())
     }
 
+    /// The conversations whose past it was told, each with the position up to which.
+    pub(crate) fn recalled_before(&self) -> Vec<(ConversationId, u64)> {
+        self.recalls.borrow().iter().map(|recall| (recall.conversation, recall.told)).collect()
+    }
+
+    /// It goes on for one that had been told these conversations up to these positions: what is late of that is not told again.
+    pub(crate) fn was_recalled(&self, before: Vec<(ConversationId, u64)>) {
+        let over = |(conversation, told)| Recall { waiting: None, ..Recall::new(conversation, told) };
+        self.recalls.borrow_mut().extend(before.into_iter().map(over));
+    }
+
     /// The position up to which history has told `conversation`.
     pub(crate) fn recalled(&self, conversation: ConversationId) -> Option<u64> {
         self.recalls

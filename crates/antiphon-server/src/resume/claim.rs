@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::Weak;
 use std::time::Duration;
 
-use antiphon_core::ids::ConnectionId;
+use antiphon_core::ids::{ConnectionId, ConversationId};
 use antiphon_core::topic::Topic;
 use antiphon_wire::socket::Encoded;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use super::Reason;
 use super::recovery::{Bound, Kept, Recovery};
@@ -22,6 +23,12 @@ const LATELY: i64 = 10_000;
 
 /// How long that client has to show that it is.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long what its client asked before may take to be done, when a session is to be handed over. After that it is not given away.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// How long to wait before looking again whether that is done.
+const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// Somebody wants a session.
 pub(crate) struct Claim {
@@ -50,7 +57,27 @@ pub(crate) struct HandOver {
     pub(super) session: ConnectionId,
     /// The socket that takes it up.
     pub(super) heir: ConnectionId,
-    pub(super) answer: oneshot::Sender<Kept>,
+    /// Who that is, and where.
+    pub(super) bound: Bound,
+    /// Where it listens for the session.
+    pub(super) topics: Vec<Topic>,
+    pub(super) answer: oneshot::Sender<HandedOver>,
+}
+
+/// What became of that.
+pub(super) enum HandedOver {
+    /// It is the heir's.
+    Yes(Box<Heritage>),
+    /// It is not, as it listens elsewhere by now: there.
+    Elsewhere(Vec<Topic>),
+    No(Reason),
+}
+
+/// What a socket leaves to the one that takes its session up.
+pub(super) struct Heritage {
+    pub(super) kept: Kept,
+    /// What history has told it, see [`Socket::recalled_before`].
+    pub(super) recalled: Vec<(ConversationId, u64)>,
 }
 
 impl Core {
@@ -100,7 +127,7 @@ impl Core {
         if socket.is_catching_up() {
             return deny(claim, Denied::Because(Reason::CatchingUp));
         }
-        let topics = socket.seats.borrow().iter().map(|seat| seat.topic().clone()).collect();
+        let topics = socket.topics();
         recovery.claimed.replace(claim.hold);
         // Whoever asked may have gone; then nobody holds the claim.
         let _ = claim.answer.send(Ok(topics));
@@ -116,31 +143,76 @@ impl Core {
     }
 
     /// Gives a session away: from now on it is the heir's. A connection that still seems to carry it is closed.
+    ///
+    /// What its client asked before is done first, because what it is told about that, and where it sits then, is part of the
+    /// session.
     pub(crate) fn hand_over(self: &Rc<Self>, order: HandOver) {
-        let HandOver { session, heir, answer } = order;
-        let Some(socket) = self.socket(session) else { return };
+        let Some(socket) = self.socket(order.session) else { return };
+        if socket.connection.is_busy() && !socket.is_catching_up() {
+            tokio::task::spawn_local(self.clone().hand_over_later(socket, order));
+        } else {
+            self.hand_over_now(&socket, order);
+        }
+    }
+
+    async fn hand_over_later(self: Rc<Self>, socket: Rc<Socket>, order: HandOver) {
+        let until = Instant::now() + FINISH;
+        while socket.connection.is_busy() && !socket.is_catching_up() {
+            if Instant::now() >= until {
+                return refuse(order, HandedOver::No(Reason::InUse));
+            }
+            sleep(A_MOMENT).await;
+        }
+        if !socket.is_gone(&self) {
+            self.hand_over_now(&socket, order);
+        }
+    }
+
+    fn hand_over_now(self: &Rc<Self>, socket: &Rc<Socket>, order: HandOver) {
         let Some(recovery) = socket.recovery.as_ref().filter(|recovery| !recovery.is_pending.get()) else {
             return;
         };
         if socket.is_catching_up() {
             // It began after it was claimed.
-            return;
+            return refuse(order, HandedOver::No(Reason::CatchingUp));
         }
+        if !recovery.is_of(&socket.actor(), &order.bound) {
+            return refuse(order, HandedOver::No(Reason::Unknown));
+        }
+        let topics = socket.topics();
+        if topics.len() != order.topics.len() || topics.iter().any(|topic| !order.topics.contains(topic)) {
+            return refuse(order, HandedOver::Elsewhere(topics));
+        }
+        let HandOver { session, heir, answer, .. } = order;
+        let recalled = socket.recalled_before();
         let kept = self.session_moves(recovery, heir);
-        self.leave_all(&socket);
+        self.leave_all(socket);
         self.sockets.borrow_mut().try_remove(session.slot as usize);
         if recovery.is_ghost.replace(false) {
             self.shared.sessions.wait_no_more(&recovery.pid, socket.actor().person());
         } else {
             let connection = &socket.connection;
-            connection.take_out(&socket);
+            connection.take_out(socket);
             socket.withdraw(self);
             connection.close(self, Closing::Resumed);
         }
-        if answer.send(kept).is_err() {
+        if answer.send(HandedOver::Yes(Box::new(Heritage { kept, recalled }))).is_err() {
             self.shared.sessions.end(&recovery.pid, heir, Reason::Unknown);
         }
     }
+}
+
+impl Socket {
+    /// Where it listens.
+    fn topics(&self) -> Vec<Topic> {
+        self.seats.borrow().iter().map(|seat| seat.topic().clone()).collect()
+    }
+}
+
+/// Keeps the session where it is.
+fn refuse(order: HandOver, why: HandedOver) {
+    // Whoever asked may have gone.
+    let _ = order.answer.send(why);
 }
 
 fn deny(claim: Claim, why: Denied) {

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use antiphon_core::ids::ConnectionId;
 
-use super::Reason;
 use super::registry::Wait;
+use super::{Reason, Recovery};
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::session::Socket;
@@ -70,18 +70,14 @@ impl Socket {
     /// Its transport is gone. It becomes a ghost if it may be resumed, and leaves if not.
     pub(crate) fn lose(self: &Rc<Self>, core: &Rc<Core>) {
         let Some(recovery) = &self.recovery else { return self.part(core) };
-        if !recovery.is_pending.get() && self.is_catching_up() {
-            return self.part_because(core, Reason::CatchingUp);
-        }
-        let actor = self.actor();
-        match core.shared.sessions.wait(recovery.pid, actor.person(), &core.shared.resume) {
-            Wait::Granted => {}
-            Wait::InsteadOf(oldest) => {
-                if let Some(mailbox) = core.shared.mailboxes.get(usize::from(oldest.core)) {
-                    mailbox.post(Mail::MakeRoom(oldest));
-                }
+        // What waits for its session does not wait for its client, who is waited for elsewhere as yet.
+        if !recovery.is_pending.get() {
+            if self.is_catching_up() {
+                return self.part_because(core, Reason::CatchingUp);
             }
-            Wait::Refused => return self.part_because(core, Reason::TooMany),
+            if !self.may_wait(core, recovery) {
+                return self.part_because(core, Reason::TooMany);
+            }
         }
         recovery.is_ghost.set(true);
         recovery.doubt.take();
@@ -91,13 +87,29 @@ impl Socket {
         core.ghosts.until.borrow_mut().push_back((until, self.id()));
     }
 
+    /// Whether its session may wait for its client; it does from now on if so.
+    pub(super) fn may_wait(&self, core: &Core, recovery: &Recovery) -> bool {
+        match core.shared.sessions.wait(recovery.pid, self.actor().person(), &core.shared.resume) {
+            Wait::Granted => true,
+            Wait::InsteadOf(oldest) => {
+                if let Some(mailbox) = core.shared.mailboxes.get(usize::from(oldest.core)) {
+                    mailbox.post(Mail::MakeRoom(oldest));
+                }
+                true
+            }
+            Wait::Refused => false,
+        }
+    }
+
     /// The ghost is no more.
     pub(crate) fn vanish(self: &Rc<Self>, core: &Rc<Core>, why: Reason) {
         let Some(recovery) = &self.recovery else { return };
         if !recovery.is_ghost.replace(false) {
             return;
         }
-        core.shared.sessions.wait_no_more(&recovery.pid, self.actor().person());
+        if !recovery.is_pending.get() {
+            core.shared.sessions.wait_no_more(&recovery.pid, self.actor().person());
+        }
         core.session_ends(self, recovery, why);
         core.leave_all(self);
         core.sockets.borrow_mut().try_remove(self.id().slot as usize);

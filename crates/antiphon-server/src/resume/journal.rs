@@ -141,7 +141,10 @@ impl Journal {
         let base = std::mem::replace(&mut self.base, first.last());
         if matches!(first.what, What::Moved) {
             // Nothing was said: whoever has missed nothing before it has missed nothing after it.
-            return self.elsewhere.push(base);
+            if !self.elsewhere.iter().any(|place| place.lane == base.lane) {
+                self.elsewhere.push(base);
+            }
+            return;
         }
         self.elsewhere.clear();
         (self.is_whole, self.lost) = (false, Some(why));
@@ -398,6 +401,39 @@ mod tests {
         journal.push(said(&here, 1, 1_000_000), &BOUNDS(), false);
         journal.forget_old(2_000_000, &BOUNDS());
         assert_eq!(journal.position(Some(had)), Err(Reason::Expired));
+    }
+
+    #[test]
+    fn a_session_that_was_resumed_is_resumed_again_however_long_nothing_was_said() {
+        let cores = [Numbers::new(1, 0), Numbers::new(1, 1)];
+        let moved = |to: usize| Entry {
+            offset: cores[to].take(1),
+            frames: 0,
+            bytes: 0,
+            at: 0,
+            letter: 0,
+            what: What::Moved,
+        };
+        let mut journal = Journal::new(cores[0].last());
+        let said = said(&cores[0], 1, 0);
+        let known = said.offset;
+        journal.push(said, &BOUNDS(), false);
+        for to in [0, 1, 0, 1, 0, 0] {
+            let position = journal.position(Some(known)).expect("nothing was missed");
+            journal.confirm(position, known);
+            journal.moves(moved(to));
+            journal.forget_old(1_000_000, &BOUNDS());
+            for offset in [known, cores[to].take(1)] {
+                assert_eq!(journal.position(Some(offset)), at(0, 0));
+            }
+        }
+        let mut silent = Journal::new(cores[0].last());
+        for round in 0..10 {
+            silent.moves(moved(round % 2));
+            silent.forget_old(1_000_000, &BOUNDS());
+            assert_eq!(silent.position(None), at(0, 0), "it received nothing yet");
+        }
+        assert_eq!(silent.elsewhere.len(), 2, "each core once");
     }
 
     #[test]

@@ -3,19 +3,15 @@
 //! What outlives the connection, and could be written down, is [`Bound`] and [`Kept`]; the topics are the socket's seats.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use antiphon_core::actor::{Actor, Principal, SecretHash};
-use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::journal::Journal;
 use super::{Offset, Reason};
-
-/// For how many milliseconds a core may be behind another before what it hears late is told twice.
-const LATE: i64 = 10_000;
 
 /// What a socket has besides, if it may be resumed.
 pub(crate) struct Recovery {
@@ -32,8 +28,6 @@ pub(crate) struct Recovery {
     pub(super) resumed_at: Option<i64>,
     /// What the session's socket was called before this one took it up: what that one caused is no news to its client.
     pub(super) former: Option<ConnectionId>,
-    /// What that one was told. Letters about it may still be on their way to this core, which need not be as quick as the other.
-    pub(super) told: RefCell<Vec<Arc<Envelope>>>,
     /// Whoever is about to take the session up holds the other end.
     pub(super) claimed: RefCell<Weak<()>>,
     /// Told when the client has said anything, while that is in doubt.
@@ -74,7 +68,6 @@ impl Recovery {
             is_pending: Cell::new(false),
             resumed_at: None,
             former: None,
-            told: RefCell::default(),
             claimed: RefCell::default(),
             doubt: RefCell::default(),
         }
@@ -91,20 +84,6 @@ impl Recovery {
         let recovery = Self::new(pid, bound, Kept::empty(base));
         recovery.is_pending.set(true);
         Self { resumed_at: Some(now), former: Some(former), ..recovery }
-    }
-
-    /// Whether `envelope` comes late at `now`: the socket before this one was told of it.
-    pub(super) fn has_told(&self, envelope: &Arc<Envelope>, now: i64) -> bool {
-        let mut told = self.told.borrow_mut();
-        if told.is_empty() {
-            return false;
-        }
-        if self.resumed_at.is_some_and(|at| now - at > LATE) {
-            *told = Vec::new();
-            return false;
-        }
-        // What comes late was said a moment ago.
-        told.iter().rev().any(|known| Arc::ptr_eq(known, envelope))
     }
 
     /// Whether whoever is `wanted` may have it: `actor`, who speaks for it now, and in the same place. A guest who became a person
@@ -165,39 +144,13 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use antiphon_core::actor::Plan;
-    use antiphon_core::event::Event;
-    use antiphon_core::ids::{AgentId, PersonId};
-    use antiphon_core::topic::Topic;
+    use antiphon_core::ids::PersonId;
 
     use super::super::Numbers;
     use super::*;
-
-    fn envelope() -> Arc<Envelope> {
-        let agent = AgentId::parse("luna").unwrap();
-        Arc::new(Envelope::new(Topic::Agent(agent.clone()), Event::AgentDeleted { agent }))
-    }
-
-    #[test]
-    fn what_a_slower_core_hears_late_is_known_from_the_socket_before_for_a_while() {
-        let bound = Bound {
-            principal: Principal::Guest,
-            dialect: "chat".into(),
-            namespace: "/".into(),
-            mount: "/socket.io".into(),
-        };
-        let former = ConnectionId { core: 1, slot: 2, generation: 3 };
-        let recovery =
-            Recovery::pending(SecretHash([0; 32]), bound, former, Numbers::new(1, 0).last(), 5_000);
-        let (late, news) = (envelope(), envelope());
-        assert!(!recovery.has_told(&late, 5_000), "nothing is known yet");
-        recovery.told.replace(vec![late.clone()]);
-        assert!(recovery.has_told(&late, 5_000));
-        assert!(recovery.has_told(&late, 5_000 + LATE));
-        assert!(!recovery.has_told(&news, 5_000));
-        assert!(!recovery.has_told(&late, 5_001 + LATE));
-        assert!(recovery.told.borrow().is_empty(), "nothing is kept for longer than it is needed");
-    }
 
     #[test]
     fn a_guest_who_became_somebody_has_left_the_guest_behind() {

@@ -1,6 +1,6 @@
 //! Where every session is, for all cores together; which are over, and why; and how many wait for their clients.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use antiphon_core::actor::SecretHash;
@@ -22,8 +22,8 @@ struct Books {
     sessions: HashMap<SecretHash, Place, foldhash::fast::RandomState>,
     /// Those that are over, in the order of their ends.
     over: VecDeque<SecretHash>,
-    /// How many wait for their clients.
-    ghosts: usize,
+    /// Those that wait for their clients.
+    waiting: HashSet<SecretHash, foldhash::fast::RandomState>,
     /// Those of them that are a person's, the one that has waited longest first.
     by_person: HashMap<PersonId, VecDeque<SecretHash>, foldhash::fast::RandomState>,
 }
@@ -78,13 +78,17 @@ impl Registry {
         }
     }
 
-    /// The session `pid`, of `person` if it is a person's, waits for its client from now on, if it may.
+    /// The session `pid`, of `person` if it is a person's, waits for its client from now on, if it may. It waits once, however
+    /// often that is said.
     pub(super) fn wait(&self, pid: SecretHash, person: Option<&PersonId>, limits: &Settings) -> Wait {
         let mut books = self.books();
-        if books.ghosts >= limits.waiting {
+        if books.waiting.contains(&pid) {
+            return Wait::Granted;
+        }
+        if books.waiting.len() >= limits.waiting {
             return Wait::Refused;
         }
-        books.ghosts += 1;
+        books.waiting.insert(pid);
         let Some(person) = person else { return Wait::Granted };
         let waiting = books.by_person.entry(person.clone()).or_default();
         waiting.push_back(pid);
@@ -102,7 +106,7 @@ impl Registry {
     /// The session `pid` waits no more.
     pub(super) fn wait_no_more(&self, pid: &SecretHash, person: Option<&PersonId>) {
         let mut books = self.books();
-        books.ghosts = books.ghosts.saturating_sub(1);
+        books.waiting.remove(pid);
         let Some(person) = person else { return };
         let Some(waiting) = books.by_person.get_mut(person) else { return };
         waiting.retain(|other| other != pid);
@@ -113,7 +117,7 @@ impl Registry {
 
     /// How many sessions wait for their clients.
     pub(crate) fn waiting(&self) -> usize {
-        self.books().ghosts
+        self.books().waiting.len()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -177,5 +181,21 @@ mod tests {
         }
         assert_eq!(registry.waiting(), 0);
         assert!(registry.books().by_person.is_empty());
+    }
+
+    #[test]
+    fn a_session_waits_once_however_often_that_is_said() {
+        let registry = Registry::default();
+        let limits = Settings { waiting: 2, waiting_per_person: 1, ..Settings::default() };
+        let ada = PersonId::parse("ada").unwrap();
+        registry.set(pid(1), at(1));
+        for _ in 0..3 {
+            assert_eq!(registry.wait(pid(1), Some(&ada), &limits), Wait::Granted);
+        }
+        assert_eq!((registry.waiting(), registry.books().by_person[&ada].len()), (1, 1));
+        registry.wait_no_more(&pid(1), Some(&ada));
+        registry.wait_no_more(&pid(1), Some(&ada));
+        assert_eq!(registry.wait(pid(2), None, &limits), Wait::Granted);
+        assert_eq!(registry.waiting(), 1);
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! The new socket sits in every room before the old one leaves any, and holds what it hears there. Then it gets the journal,
 //! says what its client has missed, and goes on with what it held and the journal does not have: no hole, and nothing twice.
+//!
+//! Cores are not equally quick, so twice a core [draws level](Core::draw_level) with all that was published so far: before the new
+//! socket sits anywhere, so that it hears nothing that its client has had from a socket before the old one; and before it goes
+//! on, so that whatever it heard as well as the old one is among what it holds.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use antiphon_core::actor::Actor;
+use antiphon_core::event::Envelope;
 use antiphon_core::ids::ConnectionId;
 use antiphon_core::refusal::Refusal;
 use antiphon_core::topic::Topic;
@@ -14,8 +20,8 @@ use antiphon_wire::socket::Encoded;
 use tokio::sync::oneshot;
 
 use super::asked::Pid;
-use super::claim::Denied;
-use super::recovery::{Bound, Kept};
+use super::claim::{Denied, HandedOver, Heritage};
+use super::recovery::Bound;
 use super::registry::Place;
 use super::{Asked, Claim, HandOver, Offset, Reason, Recovery};
 use crate::cores::Core;
@@ -23,7 +29,7 @@ use crate::hub::Mail;
 use crate::mount::VoiceId;
 use crate::session::{Connection, Dismissal, Socket};
 
-/// How often a session is looked for again that has moved while it was asked for.
+/// How often a session is looked for again that has moved while it was asked for, or asked for again that listens elsewhere by now.
 const TRIES: usize = 3;
 
 /// What came of a try.
@@ -54,6 +60,7 @@ pub(crate) async fn take_up(
         Ok(claimed) => claimed,
         Err(reason) => return TakenUp::No(reason),
     };
+    core.draw_level().await;
     if core.heard.borrow().since(heard, actor) {
         return TakenUp::Refused(Dismissal::Revoked.refusal());
     }
@@ -63,9 +70,9 @@ pub(crate) async fn take_up(
     let now = core.shared.uptime();
     let recovery = Recovery::pending(pid.hash(), bound.clone(), former, core.numbers.last(), now);
     let socket = connection.place(core, voice, (actor.clone(), std::mem::take(counted)), Some(recovery));
-    match inherit(core, &socket, former, &topics, asked).await {
-        Ok((kept, had)) => {
-            go_on(core, &socket, pid, kept, had);
+    match inherit(core, &socket, (former, topics), &bound, asked).await {
+        Ok(inherited) => {
+            go_on(core, &socket, pid, inherited);
             TakenUp::Yes
         }
         Err(reason) => {
@@ -112,46 +119,98 @@ impl Wanted<'_> {
     }
 }
 
-/// Seats `socket` where the session listens and has it handed over: what is kept of it, and what its client has had.
+/// A session that was handed over.
+struct Inherited {
+    heritage: Heritage,
+    /// What its client has had.
+    had: Option<Offset>,
+    /// The events that the former socket was told.
+    told: Vec<Arc<Envelope>>,
+}
+
+/// Seats `socket` where the session of `former` listens, which is in `topics`, and has it handed over.
 async fn inherit(
     core: &Rc<Core>,
     socket: &Rc<Socket>,
-    former: ConnectionId,
-    topics: &[Topic],
+    (former, topics): (ConnectionId, Vec<Topic>),
+    bound: &Bound,
     asked: &Asked,
-) -> Result<(Kept, Option<Offset>), Reason> {
+) -> Result<Inherited, Reason> {
     socket.hold();
     let caller = socket.caller();
     let own = core.shared.voice(socket.voice).dialect.seats(&caller.actor);
     for topic in &own {
         core.join(socket.id(), topic);
     }
-    let others: Vec<_> = topics.iter().filter(|topic| !own.contains(topic)).cloned().collect();
-    if core.shared.app.rejoin(&caller, &others).await.len() < others.len() {
-        post(core, former, Mail::MakeRoom(former));
-        return Err(Reason::Forbidden);
+    let (mut seated, mut wanted) = (Vec::new(), topics);
+    for again in 0..TRIES {
+        if move_to(core, socket, &own, &seated, &wanted).await.is_err() {
+            post(core, former, Mail::MakeRoom(former));
+            return Err(Reason::Forbidden);
+        }
+        seated = wanted;
+        if again == 0 {
+            // Before the old one goes: somebody who comes back at once was never away.
+            core.shared.app.connected(&caller).await;
+        }
+        // Who published just now and did not find this one in its rooms has found the old one, and has told it.
+        core.shared.app.ports().bus.settled().await;
+        let (answer, answered) = oneshot::channel();
+        let (heir, bound, topics) = (socket.id(), bound.clone(), seated.clone());
+        post(
+            core,
+            former,
+            Mail::HandOver(Box::new(HandOver { session: former, heir, bound, topics, answer })),
+        );
+        match answered.await.map_err(|_| Reason::Unknown)? {
+            HandedOver::Yes(heritage) => return come_into(core, *heritage, asked).await,
+            // What the client asked over its old connection was done only now.
+            HandedOver::Elsewhere(topics) => wanted = topics,
+            HandedOver::No(why) => return Err(why),
+        }
     }
-    // Before the old one goes: somebody who comes back at once was never away.
-    core.shared.app.connected(&caller).await;
-    // Who published just now and did not find this one in its rooms has found the old one, and has told it.
-    core.shared.app.ports().bus.settled().await;
-    let (answer, answered) = oneshot::channel();
-    post(core, former, Mail::HandOver(Box::new(HandOver { session: former, heir: socket.id(), answer })));
-    let mut kept = answered.await.map_err(|_| Reason::Unknown)?;
+    // Whoever moves about like that is there.
+    Err(Reason::InUse)
+}
+
+/// Has `socket`, which sits in `own` whatever the session does, sit in the topics `to` instead of those `from`. An error says that it
+/// may not sit in all of them.
+async fn move_to(
+    core: &Core,
+    socket: &Socket,
+    own: &[Topic],
+    from: &[Topic],
+    to: &[Topic],
+) -> Result<(), ()> {
+    let without = |topics: &[Topic], others: &[Topic]| -> Vec<Topic> {
+        topics.iter().filter(|topic| !own.contains(topic) && !others.contains(topic)).cloned().collect()
+    };
+    let (left, entered) = (without(from, to), without(to, from));
+    for topic in &left {
+        core.leave(socket.id(), topic);
+    }
+    socket.forget_said_in(&left);
+    let seated = core.shared.app.rejoin(&socket.caller(), &entered).await;
+    if seated.len() < entered.len() { Err(()) } else { Ok(()) }
+}
+
+/// What follows from `heritage` for the client that `asked`.
+async fn come_into(core: &Core, mut heritage: Heritage, asked: &Asked) -> Result<Inherited, Reason> {
+    let kept = &mut heritage.kept;
     let had = kept.had(asked.offset.as_deref())?;
     let position = kept.journal.position(had)?;
-    // Before anything of it is confirmed: this core may hear late what the client has had long ago.
-    if let Some(recovery) = &socket.recovery {
-        recovery.told.replace(kept.journal.events().cloned().collect());
-    }
+    // Before anything of it is confirmed: this core may hear late what the client has had.
+    let told: Vec<_> = kept.journal.events().cloned().collect();
     if let Some(had) = had {
         kept.journal.confirm(position, had);
     }
-    Ok((kept, had))
+    core.draw_level().await;
+    Ok(Inherited { heritage, had, told })
 }
 
 /// Says what was missed, and goes on.
-fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, kept: Kept, had: Option<Offset>) {
+fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, inherited: Inherited) {
+    let Inherited { heritage: Heritage { kept, recalled }, had, told } = inherited;
     let Some(recovery) = &socket.recovery else { return };
     if socket.is_gone(core) {
         // It was sent away meanwhile, and its session with it.
@@ -161,9 +220,18 @@ fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, kept: Kept, had: Optio
     let namespace = core.shared.voice(socket.voice).namespace;
     socket.connection.push(core, Encoded::connected(namespace, &pid.answer(&kept.sid, None)));
     core.session_has_come(recovery, kept);
+    socket.was_recalled(recalled);
     socket.replay(core, had);
-    socket.release(core, |envelope| recovery.has_told(envelope, core.shared.uptime()));
+    let told: HashSet<_> = told.iter().map(Arc::as_ptr).collect();
+    socket.release(core, |envelope| {
+        // One that was for those elsewhere alone may have come when this one did not sit there yet. The old one did.
+        let is_said_elsewhere = envelope.unless.as_ref().is_some_and(|topic| socket.sits_in(topic));
+        is_said_elsewhere || told.contains(&Arc::as_ptr(envelope))
+    });
     if socket.is_ghost() {
+        if !socket.may_wait(core, recovery) {
+            socket.vanish(core, Reason::TooMany);
+        }
         // It left, and was reported gone, while the core was still being told that it had come.
         return socket.say_gone(core);
     }
@@ -182,6 +250,14 @@ fn undo(core: &Rc<Core>, socket: &Rc<Socket>) {
         socket.say_gone(core);
     } else {
         socket.part(core);
+    }
+}
+
+impl Core {
+    /// Waits until this core has heard everything that was published before.
+    async fn draw_level(&self) {
+        self.shared.app.ports().bus.settled().await;
+        self.empty_the_mailbox().await;
     }
 }
 

@@ -58,9 +58,6 @@ impl Socket {
         if recovery.former.is_some() && recovery.former == envelope.except {
             return;
         }
-        if recovery.has_told(envelope, core.shared.uptime()) {
-            return;
-        }
         if core.keeps_from(self, envelope, numbered.bytes) {
             return;
         }

@@ -26,6 +26,11 @@ use crate::telemetry::{Refused, SPANS, carry_out};
 use crate::transport::polling;
 
 impl Connection {
+    /// Whether something that its client asked is still being done, or waits for that.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.get().processing || !self.inbox.borrow().is_empty()
+    }
+
     /// Processes every packet that waits. Returns at once if that is already being done.
     ///
     /// The future is boxed so that a connection with nothing to process does not pay for its size.

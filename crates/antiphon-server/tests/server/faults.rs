@@ -21,7 +21,7 @@ use antiphon_core::topic::Topic;
 use antiphon_core::wallet::{Balance, Entry, NewEntry};
 use antiphon_core::workers::{Duties, Moved, Sign, Worker};
 use antiphon_server::auth::{Algorithm, Issuer};
-use antiphon_server::config::Secret;
+use antiphon_server::config::{Config, Secret};
 use antiphon_server::proactive::Order;
 use antiphon_server::wiring::Extras;
 use async_trait::async_trait;
@@ -39,14 +39,16 @@ use crate::support::soon;
 
 /// A store whose disk can be taken away.
 #[derive(Default)]
-struct Brittle {
+pub(crate) struct Brittle {
     inner: MemoryStore,
     /// Held for writing it keeps messages waiting.
-    gate: RwLock<()>,
+    pub(crate) gate: RwLock<()>,
+    /// Held for writing it keeps those waiting who want to know what was said last, as whoever comes back to a conversation does.
+    pub(crate) past: RwLock<()>,
     /// Whoever looks a key up waits at the gate, too.
     keys_wait: AtomicBool,
     /// Somebody has come to the gate.
-    bell: Notify,
+    pub(crate) bell: Notify,
     writes_fail: AtomicBool,
     reads_fail: AtomicBool,
     /// Whoever looks for a person next comes a moment before they are added.
@@ -69,7 +71,7 @@ impl Brittle {
         }
     }
 
-    fn fail(&self, writes: bool, reads: bool) {
+    pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.writes_fail.store(writes, Ordering::SeqCst);
         self.reads_fail.store(reads, Ordering::SeqCst);
     }
@@ -338,6 +340,7 @@ impl Conversations for Brittle {
         self.read()?.history(conversation, after, limit).await
     }
     async fn recent(&self, conversation: ConversationId, limit: u32) -> Result<Vec<Message>, Fault> {
+        let _passed = self.past.read().await;
         self.read()?.recent(conversation, limit).await
     }
     async fn latest(&self, after: Option<ConversationId>, limit: u32) -> Result<Vec<Message>, Fault> {
@@ -403,11 +406,17 @@ impl Wallets for Brittle {
 }
 
 async fn brittle_server() -> (Server, Arc<Brittle>) {
+    brittle_server_with(|_| ()).await
+}
+
+pub(crate) async fn brittle_server_with(change: impl FnOnce(&mut Config)) -> (Server, Arc<Brittle>) {
     let store = Arc::new(Brittle::default());
     settle(&*store).await;
     let mut extras = Extras::default();
     extras.store = Some(store.clone());
-    (Server::start(config(), extras).await, store)
+    let mut config = config();
+    change(&mut config);
+    (Server::start(config, extras).await, store)
 }
 
 const HELLO: &str = r#"{"agentId":"luna","message":"Hello!"}"#;

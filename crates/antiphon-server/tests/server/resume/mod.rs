@@ -6,6 +6,7 @@
 //! | [`missed`] | what was missed comes once and in order, whatever carries it and wherever it is cut |
 //! | [`faults`] | the known faults of the reference are none of ours |
 //! | [`claims`] | who may resume what, and what they are told who may not |
+//! | [`handing_over`] | a session is handed over as it is at that moment, whatever still happens on its old connection |
 //! | [`bounds`] | how much is kept, for how long, and for how many |
 //! | [`catching_up`] | what a client is told of the past may be resumed, too |
 //! | [`others`] | whoever does not ask gets the very same bytes as ever |
@@ -14,6 +15,7 @@ mod bounds;
 mod catching_up;
 mod claims;
 mod faults;
+mod handing_over;
 mod missed;
 mod others;
 mod tab;
