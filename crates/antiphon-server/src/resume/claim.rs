@@ -126,7 +126,7 @@ impl Core {
             // It began after it was claimed.
             return;
         }
-        let kept = self.session_moves(recovery, heir);
+        let kept = self.session_moves(recovery, session, heir);
         self.leave_all(&socket);
         self.sockets.borrow_mut().try_remove(session.slot as usize);
         if recovery.is_ghost.replace(false) {

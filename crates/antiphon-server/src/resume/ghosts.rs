@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use antiphon_core::ids::ConnectionId;
 
-use super::Reason;
 use super::registry::Wait;
+use super::{Reason, Recovery};
 use crate::cores::Core;
 use crate::hub::Mail;
 use crate::session::Socket;
@@ -21,13 +21,19 @@ const AT_ONCE: usize = 256;
 /// How many milliseconds longer a ghost stays that is about to be taken up.
 const CLAIMED: i64 = 1_000;
 
-/// The ghosts of a core, and until when they stay. All stay for equally long, so whoever came first goes first.
+/// The ghosts of a core, and until when they stay. All stay for equally long from when they came, in this run or in the last, so
+/// whoever came first goes first.
 #[derive(Default)]
 pub(crate) struct Ghosts {
     until: RefCell<VecDeque<(i64, ConnectionId)>>,
 }
 
 impl Ghosts {
+    /// `id` stays until then, which is not before the time of any other that came earlier.
+    pub(super) fn stays(&self, id: ConnectionId, until: i64) {
+        self.until.borrow_mut().push_back((until, id));
+    }
+
     fn next_due(&self, now: i64) -> Option<ConnectionId> {
         let mut until = self.until.borrow_mut();
         until.front().is_some_and(|(at, _)| *at <= now).then(|| until.pop_front()).flatten().map(|(_, id)| id)
@@ -52,6 +58,20 @@ impl Core {
         }
     }
 
+    /// Whether the session of `socket` may wait for its client. Another one of the same person may have to go for it.
+    pub(super) fn may_wait(&self, socket: &Socket, recovery: &Recovery) -> bool {
+        match self.shared.sessions.wait(recovery.pid, socket.actor().person(), &self.shared.resume) {
+            Wait::Granted => true,
+            Wait::InsteadOf(oldest) => {
+                if let Some(mailbox) = self.shared.mailboxes.get(usize::from(oldest.core)) {
+                    mailbox.post(Mail::MakeRoom(oldest));
+                }
+                true
+            }
+            Wait::Refused => false,
+        }
+    }
+
     /// Lets the ghost `id` go before its time, for another one.
     pub(crate) fn make_room(self: &Rc<Self>, id: ConnectionId) {
         let ghost = self.socket(id).filter(|socket| socket.is_ghost());
@@ -73,22 +93,15 @@ impl Socket {
         if !recovery.is_pending.get() && self.is_catching_up() {
             return self.part_because(core, Reason::CatchingUp);
         }
-        let actor = self.actor();
-        match core.shared.sessions.wait(recovery.pid, actor.person(), &core.shared.resume) {
-            Wait::Granted => {}
-            Wait::InsteadOf(oldest) => {
-                if let Some(mailbox) = core.shared.mailboxes.get(usize::from(oldest.core)) {
-                    mailbox.post(Mail::MakeRoom(oldest));
-                }
-            }
-            Wait::Refused => return self.part_because(core, Reason::TooMany),
+        if !core.may_wait(self, recovery) {
+            return self.part_because(core, Reason::TooMany);
         }
         recovery.is_ghost.set(true);
         recovery.doubt.take();
         self.withdraw(core);
-        let window = i64::try_from(core.shared.resume.window).unwrap_or(i64::MAX);
-        let until = core.shared.uptime().saturating_add(window);
-        core.ghosts.until.borrow_mut().push_back((until, self.id()));
+        let (now, window) = (core.shared.uptime(), core.shared.resume.window);
+        core.session_waits(self, recovery, now);
+        core.ghosts.stays(self.id(), now.saturating_add_unsigned(window));
     }
 
     /// The ghost is no more.

@@ -120,7 +120,7 @@ async fn inherit(
     topics: &[Topic],
     asked: &Asked,
 ) -> Result<(Kept, Option<Offset>), Reason> {
-    socket.hold();
+    socket.hold(core);
     let caller = socket.caller();
     let own = core.shared.voice(socket.voice).dialect.seats(&caller.actor);
     for topic in &own {
@@ -163,6 +163,8 @@ fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, kept: Kept, had: Optio
     core.session_has_come(recovery, kept);
     socket.replay(core, had);
     socket.release(core, |envelope| recovery.has_told(envelope, core.shared.uptime()));
+    // Not before: what it held has been read here, so nothing else would bring it back.
+    core.session_is_here(socket);
     if socket.is_ghost() {
         // It left, and was reported gone, while the core was still being told that it had come.
         return socket.say_gone(core);

@@ -8,6 +8,7 @@
 //! | [`claims`] | who may resume what, and what they are told who may not |
 //! | [`bounds`] | how much is kept, for how long, and for how many |
 //! | [`catching_up`] | what a client is told of the past may be resumed, too |
+//! | [`survivors`] | a session outlives the server, stopped or killed |
 //! | [`others`] | whoever does not ask gets the very same bytes as ever |
 
 mod bounds;
@@ -16,6 +17,7 @@ mod claims;
 mod faults;
 mod missed;
 mod others;
+mod survivors;
 mod tab;
 
 use antiphon_core::command::Command;
