@@ -287,6 +287,30 @@ async fn a_session_waits_for_no_longer_than_its_window_with_the_time_that_no_ser
 }
 
 #[tokio::test]
+async fn whoever_was_being_told_the_past_at_the_kill_hears_that_it_cannot_go_on() {
+    let data = data().await;
+    let first = on(data.path()).await;
+    let mut writer = crate::support::people::ada(&first, Transport::Websocket).await;
+    let long = json!({"agentId": "luna", "message": "x".repeat(4_000)}).to_string();
+    for _ in 0..60 {
+        writer.emit("chat:message", &long).await;
+        writer.event_named("chat:message:complete").await;
+    }
+    // It reads the beginning and then nothing, so most of the past has yet to be told.
+    let mut late = ada(&first.door(), Transport::Polling).await;
+    late.ask(1, "chat:join", json!({"agentId": "luna", "after": 0})).await;
+    late.hear_named("chat:message").await;
+    let memory = late.memory();
+    let left = killed(data.path());
+    first.stop().await;
+    drop((writer, late));
+
+    let second = on(left.path()).await;
+    assert_eq!(back(&second, &memory).await.reason(), "catching_up");
+    second.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_else_finds_a_session_after_a_restart_either() {
     let data = data().await;
     let first = on(data.path()).await;
