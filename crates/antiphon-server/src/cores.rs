@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::hub::{Heard, Mail, Mailbox, Rooms};
-use crate::resume::{Ghosts, Numbers};
+use crate::resume::{Ghosts, Numbers, Pages};
 use crate::session::{Closing, Connection, Socket};
 use crate::shared::Shared;
 use crate::telemetry::context::RequestId;
@@ -56,6 +56,8 @@ pub(crate) struct Core {
     /// The offsets of what is said on this core to those who may be resumed.
     pub(crate) numbers: Numbers,
     pub(crate) ghosts: Ghosts,
+    /// Where it is written down what becomes of sessions here, if they are to outlive this process.
+    pub(crate) pages: Option<Pages>,
     /// `None` when nothing is counted.
     pub(crate) tally: Option<Tally>,
     requests: Cell<u64>,
@@ -78,8 +80,9 @@ impl Core {
         shared.app.ports().bus.listen(listener, &Topic::Nodes, Mark::NONE);
         let core = Rc::new(Self {
             index,
-            numbers: Numbers::new(shared.run, index),
+            numbers: Numbers::new(shared.run.name, index),
             ghosts: Ghosts::default(),
+            pages: shared.run.book.as_ref().map(|book| book.pages(index)),
             shared,
             mailbox,
             listener,
@@ -180,6 +183,7 @@ impl Core {
         }
         wheel.abort();
         self.mailbox.close();
+        self.write_down();
     }
 
     fn turn(self: &Rc<Self>) -> Turn {
@@ -191,6 +195,7 @@ impl Core {
         for mail in letters.drain(..) {
             match mail {
                 Mail::Event(envelope, mark) => self.deliver(&envelope, mark),
+                Mail::Logged(envelope, mark, letter) => self.deliver_letter(letter, &envelope, mark),
                 Mail::Join(connection, topic) => {
                     self.join(connection, &topic);
                 }
@@ -222,6 +227,7 @@ impl Core {
         letters.shrink_to(KEPT_LETTERS);
         *self.letters.borrow_mut() = letters;
         self.flush();
+        self.write_down();
         let took = began.elapsed();
         self.count(|tally| tally.turn(taken, took));
         if took > LONG_TURN {
@@ -257,6 +263,8 @@ impl Core {
                 }
             }
             self.let_ghosts_go();
+            self.turn_pages_over();
+            self.write_down();
         }
     }
 

@@ -6,6 +6,7 @@
 //! | [`config`] | what can be configured |
 //! | [`wiring`] | which implementation stands behind each port; start and stop |
 //! | `listen`, `cores`, `wheel` | ports; one runtime per core; time |
+//! | `starting` | how the cores come to work before the ports are opened |
 //! | `mount`, `shared` | what is served where; what all cores share |
 //! | `pace` | how often something may happen |
 //! | `topics` | how a topic is written as text |
@@ -50,6 +51,7 @@ mod seed;
 mod session;
 mod shared;
 pub mod sqlite;
+mod starting;
 pub mod telemetry;
 mod topics;
 mod transport;

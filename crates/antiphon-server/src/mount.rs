@@ -99,6 +99,11 @@ impl Mount {
         }
     }
 
+    /// Whether sessions may be resumed here.
+    pub(crate) fn may_recover(&self) -> bool {
+        self.recovery != Recovery::Never
+    }
+
     /// Whether clients must CONNECT here.
     pub(crate) fn serves_sockets(&self) -> bool {
         self.serves == Serves::Sockets

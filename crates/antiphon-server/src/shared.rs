@@ -17,7 +17,7 @@ use crate::config::{Config, Limits};
 use crate::hub::Mailbox;
 use crate::mount::{Voice, VoiceId};
 use crate::pace::Pace;
-use crate::resume::{self, Registry};
+use crate::resume::{self, Logbook, Registry};
 use crate::routes::companion;
 use crate::routes::mission::Registration;
 use crate::session::{Closing, Headcount};
@@ -46,9 +46,7 @@ pub(crate) struct Shared {
     pub(crate) resume: resume::Settings,
     /// Where they are.
     pub(crate) sessions: Registry,
-    /// What this run of the server is called in offsets: no other run has the same.
-    pub(crate) run: u32,
-    started: Instant,
+    pub(crate) run: Run,
     pub(crate) counters: Counters,
     /// How much of any HTTP API somebody may use.
     pub(crate) api: api::Settings,
@@ -61,6 +59,27 @@ pub(crate) struct Shared {
     open: AtomicUsize,
     next: AtomicUsize,
     visits: AtomicU64,
+}
+
+/// A run of the server.
+pub(crate) struct Run {
+    /// What it is called in offsets: no other run has the same name.
+    pub(crate) name: u32,
+    started: Instant,
+    /// Where its sessions are written down, if they are to outlive it.
+    pub(crate) book: Option<Arc<Logbook>>,
+}
+
+impl Run {
+    /// One that begins now and writes nothing down.
+    pub(crate) fn fresh() -> Self {
+        Self { name: u32::from_le_bytes(random()), started: Instant::now(), book: None }
+    }
+
+    /// The same, whose sessions are written down in `book`.
+    pub(crate) fn written(self, book: Arc<Logbook>) -> Self {
+        Self { book: Some(book), ..self }
+    }
 }
 
 /// How the end of the server is told.
@@ -82,6 +101,7 @@ impl Shared {
         auth: Doorkeeper,
         mailboxes: Vec<Arc<Mailbox>>,
         voices: Vec<Voice>,
+        run: Run,
         config: &Config,
         demo: bool,
     ) -> Self {
@@ -100,8 +120,7 @@ impl Shared {
             registration: config.mission.registration,
             resume: config.resume.clone(),
             sessions: Registry::default(),
-            run: u32::from_le_bytes(random()),
-            started: Instant::now(),
+            run,
             limits,
             counters: Counters::default(),
             companion: companion::Terms::of(config),
@@ -130,7 +149,7 @@ impl Shared {
 
     /// Milliseconds since this process began to serve, the same on every core.
     pub(crate) fn uptime(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(self.run.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// The number of an HTTP connection, for logs.
@@ -273,6 +292,7 @@ pub(crate) struct Counters {
     renewed: AtomicU64,
     resumed: AtomicU64,
     lapsed: AtomicU64,
+    survived: AtomicU64,
 }
 
 /// A reading of the server's counters, each since the start.
@@ -317,6 +337,8 @@ pub struct Reading {
     pub resumed: u64,
     /// Sessions that somebody wanted to resume and could not.
     pub lapsed: u64,
+    /// Sessions of the last run that this one found.
+    pub survived: u64,
 }
 
 impl Counters {
@@ -397,6 +419,10 @@ impl Counters {
         self.lapsed.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn survived(&self, sessions: usize) {
+        self.survived.fetch_add(sessions as u64, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Reading {
         Reading {
             opened: self.opened.load(Relaxed),
@@ -418,6 +444,7 @@ impl Counters {
             renewed: self.renewed.load(Relaxed),
             resumed: self.resumed.load(Relaxed),
             lapsed: self.lapsed.load(Relaxed),
+            survived: self.survived.load(Relaxed),
         }
     }
 }

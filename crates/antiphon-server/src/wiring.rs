@@ -2,21 +2,22 @@
 //!
 //! The only place that names implementations.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use antiphon_core::actor::Principal;
-use antiphon_core::app::{App, Ports, Settings};
+use antiphon_core::aftermath::Aftermath;
+use antiphon_core::app::{App, Ports, Retold, Settings};
 use antiphon_core::dialect::Dialect;
+use antiphon_core::ids::Timestamp;
 use antiphon_core::memory::{MemoryBus, MemoryLeases, MemoryStore, NoChain, SystemClock};
 use antiphon_core::ports::{Chain, Clock, Model, Store};
 use antiphon_core::topic::Topic;
 use antiphon_core::webhooks::Webhooks as WebhookStore;
 use anyhow::Context as _;
 use futures_util::future::OptionFuture;
-use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
@@ -24,22 +25,25 @@ use crate::api::Api;
 use crate::auth::{Doorkeeper, Own};
 use crate::chain::JsonRpcChain;
 use crate::config::{Config, Synchronous};
-use crate::cores::Core;
 use crate::hub::{Hub, Mail, Mailbox};
 use crate::listen::{self, Port};
 use crate::mount::{Mount, Serves, Voice, VoiceId};
 use crate::outbound::Outbound;
 use crate::proactive::Proactive;
+use crate::resume::{self, Logbook, Past};
 use crate::routes::Routes;
-use crate::shared::{Reading, Shared};
-use crate::sqlite::health::Health;
+use crate::shared::{Reading, Run, Shared};
 use crate::sqlite::{self, SqliteStore};
+use crate::starting::Cores;
 use crate::telemetry::{Part, Parts, Scraper, Shape};
 use crate::webhooks::{self, Webhooks};
 use crate::{models, seed};
 
 /// How long answers that are under way may go on after the last connection is closed.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// The directory below the data directory where sessions are written down.
+const SESSIONS: &str = "sessions";
 
 /// What is served beyond the configuration.
 #[derive(Default)]
@@ -107,8 +111,8 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     config.auth.check(extras.demo)?;
     let is_kept = extras.store.is_none() && !config.store.ephemeral;
     let admin_port = admin::Port::bind(&config.admin)?;
-    let Stores { store, webhooks: webhook_store, mut parts, disk } = match extras.store {
-        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new(), disk: None },
+    let Stores { store, webhooks: webhook_store, mut parts, database } = match extras.store {
+        Some(store) => Stores { store, webhooks: extras.webhooks, parts: Vec::new(), database: None },
         None => open_store(&config)?,
     };
     let clock = extras.clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -123,7 +127,12 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => cores,
     };
-    let mailboxes: Vec<_> = (0..cores).map(|_| Arc::new(Mailbox::default())).collect();
+    let cores = u16::try_from(cores).context("at most 65,535 cores")?;
+    let (run, mut past) = begin_run(&config, is_kept, cores, clock.now())?;
+    if let (Some(database), Some(book)) = (&database, &run.book) {
+        database.set_witness(book.clone());
+    }
+    let mailboxes: Vec<_> = (0..cores).map(|core| Arc::new(Mailbox::new(core, run.book.clone()))).collect();
     let model = match extras.model {
         Some(model) => model,
         None => models::build(&config.model).context("in [model]")?,
@@ -149,10 +158,6 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
     let enabled = config.proactive.enabled;
     let proactive = enabled.then(|| Proactive::new(&config.proactive, app.clone())).transpose()?;
     let webhooks = make_webhooks(&config, &app, webhook_store, outbound.clone()).await?;
-    let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
-    if refunded > 0 {
-        tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
-    }
     parts.extend(webhooks.clone().map(|webhooks| webhooks as Arc<dyn Part>));
 
     let mut dialects = antiphon_dialects::dialects();
@@ -188,17 +193,34 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         own_tokens(&config, extras.demo, is_kept)?,
     )
     .await?;
-    let shared =
-        Arc::new(Shared::new(app.clone(), auth.clone(), mailboxes, voices.voices, &config, extras.demo));
-    disk.into_iter().for_each(|disk| shared.mind(disk));
+    let (app, voices) = (app.clone(), voices.voices);
+    let shared = Shared::new(app, auth.clone(), mailboxes, voices, run, &config, extras.demo);
+    let shared = Arc::new(shared);
+    if let Some(database) = &database {
+        shared.mind(database.health().clone());
+    }
     let api = Api::new(shared.clone(), webhooks.clone(), proactive.clone(), &config.api);
+    let mounts: Arc<[Arc<Mount>]> = ports.iter().flat_map(|(_, _, mounts)| mounts.iter().cloned()).collect();
     let ports = ports.into_iter().map(|(bound, listener, mounts)| {
         let api = listener.api.then(|| api.clone());
         let routes = listener.routes.then(|| Routes::new(&shared, &mounts));
         Ok((bound, Arc::new(Port::new(listener.tls.as_ref(), mounts, api, routes)?)))
     });
     let ports: Vec<_> = ports.collect::<anyhow::Result<_>>()?;
-    let (app, auth) = (app.run(shared.stop_signal()), auth.run(shared.stop_signal()));
+    let counted = config.telemetry.metrics;
+    let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
+    let aftermath = past.aftermath();
+    let cores = Cores::spawn(&shared, mounts, &mut past, shape).await?;
+    make_good(&shared.app, aftermath).await?;
+    if let Some(book) = &shared.run.book {
+        book.is_complete();
+    }
+
+    let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
+    let lock = config.admin.lock()?;
+    let pages = admin::Sources { shared: shared.clone(), scraper, lock };
+    let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
+    let (app, auth) = (shared.app.clone().run(shared.stop_signal()), auth.run(shared.stop_signal()));
     let speaking = proactive.clone().map(|proactive| proactive.run(shared.stop_signal()));
     let housekeeping = tokio::spawn(async move {
         tokio::join!(app, auth, OptionFuture::from(speaking));
@@ -207,22 +229,42 @@ pub async fn start(config: Config, extras: Extras) -> anyhow::Result<Running> {
         let (stop, stopped) = watch::channel(false);
         Telling { task: tokio::spawn(webhooks.clone().run(stopped)), webhooks, stop }
     });
-    let counted = config.telemetry.metrics;
-    let shape = counted.then(|| Shape { voices: shared.voices.len(), mounts: mount_names.len() });
-    let scraper = counted.then(|| Scraper::new(shared.clone(), &mount_names, &config.limits, parts));
-    let lock = config.admin.lock()?;
-    let pages = admin::Sources { shared: shared.clone(), scraper, lock };
-    let admin = admin_port.map(|port| port.serve(admin::router(pages))).transpose()?;
     shared.set_ready(true);
-    let mut threads = Vec::new();
-    let mut ports = Some(ports);
-    for index in 0..cores {
-        let index = u16::try_from(index).context("at most 65,536 cores")?;
-        // The first core accepts for all.
-        let ports = ports.take().unwrap_or_default();
-        threads.push(spawn_core(index, shared.clone(), ports, shape)?);
-    }
+    let threads = cores.open(ports);
     Ok(Running { shared, served, threads, housekeeping, admin, telling, proactive, drain: config.drain() })
+}
+
+/// Makes good what a stopped server has left undone, when those listen again who are to hear of it, and before anybody new comes.
+async fn make_good(app: &App, aftermath: Aftermath) -> anyhow::Result<()> {
+    // Sessions that were not told everything must not be resumed, so this may not fail in silence.
+    let retold = app.retell(aftermath).await.context(
+        "telling the sessions of the last run what it had stored and not told; `survive = false` in [resume] gives them up",
+    )?;
+    if retold != Retold::default() {
+        let Retold { messages, entries, failed, missing, .. } = retold;
+        tracing::info!(messages, entries, failed, missing, "what the last run had not told is told");
+    }
+    let refunded = app.recover().await.context("giving back what was paid for answers that never came")?;
+    if refunded > 0 {
+        tracing::info!(refunded, "messages that a stopped server had not answered were refunded");
+    }
+    Ok(())
+}
+
+/// This run, which writes its sessions down if they are to survive it, and what the last one has left there.
+fn begin_run(config: &Config, is_kept: bool, cores: u16, now: Timestamp) -> anyhow::Result<(Run, Past)> {
+    let run = Run::fresh();
+    let directory = config.server.data.join(SESSIONS);
+    if !is_kept {
+        return Ok((run, Past::default()));
+    }
+    if !config.resume.survive {
+        // Later runs must not come back to them either: what happens in this one would be missing.
+        resume::forget(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+        return Ok((run, Past::default()));
+    }
+    let (book, past) = Logbook::open(&directory, run.name, cores, &config.resume, now);
+    Ok((run.written(book), past))
 }
 
 /// Who signs this server's own tokens, where an API promises some. Their secret is kept beside the data, unless that is
@@ -242,18 +284,18 @@ struct Stores {
     store: Arc<dyn Store>,
     webhooks: Option<Arc<dyn WebhookStore>>,
     parts: Parts,
-    /// How the disk is that it is kept on.
-    disk: Option<Arc<Health>>,
+    /// The one on disk, if it is that.
+    database: Option<Arc<SqliteStore>>,
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Stores> {
     if config.store.ephemeral {
         let store = Arc::new(MemoryStore::new());
-        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new(), disk: None });
+        return Ok(Stores { store: store.clone(), webhooks: Some(store), parts: Vec::new(), database: None });
     }
     let store = Arc::new(open_sqlite(config)?);
-    let disk = Some(store.health().clone());
-    Ok(Stores { store: store.clone(), webhooks: Some(store.clone()), parts: vec![store], disk })
+    let (parts, database): (Parts, _) = (vec![store.clone()], Some(store.clone()));
+    Ok(Stores { store: store.clone(), webhooks: Some(store), parts, database })
 }
 
 /// The webhooks of the configuration, if there are any, listening to everything that happens in `app`.
@@ -299,35 +341,6 @@ pub fn open_sqlite(config: &Config) -> anyhow::Result<SqliteStore> {
 /// Makes a fresh store ready for an import: the documented plans exist.
 pub async fn prepare(store: &dyn Store) -> anyhow::Result<()> {
     seed::plans(store, &Config::default()).await
-}
-
-fn spawn_core(
-    index: u16,
-    shared: Arc<Shared>,
-    ports: Vec<(TcpListener, Arc<Port>)>,
-    counted: Option<Shape>,
-) -> anyhow::Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => return tracing::error!(%error, "a core could not start"),
-        };
-        runtime.block_on(async {
-            let core = Core::new(index, shared, counted);
-            for (listener, port) in ports {
-                let core = core.clone();
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = listen::accept(core, listener, port).await {
-                        tracing::error!(%error, "a port does not accept any more");
-                    }
-                });
-            }
-            core.run().await;
-        });
-        Core::forget();
-    });
-    thread.context("cannot start a thread")
 }
 
 impl Running {

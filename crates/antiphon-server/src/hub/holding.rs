@@ -84,9 +84,10 @@ impl Socket {
 
     /// From now on events for it wait, until it is [released](Self::release). What it is told directly does not: replies, and
     /// whatever it is told of the past. More than the bytes of an outbox may not wait: then its connection is closed as too slow.
-    pub(crate) fn hold(&self) {
+    pub(crate) fn hold(&self, core: &Core) {
         self.held.borrow_mut().get_or_insert_default();
         self.connection.withhold(true);
+        core.note_catching_up(self);
     }
 
     /// Hands on what waited, in order, except for what `skip` names; from now on events reach it at once. Nothing happens if it
@@ -100,6 +101,7 @@ impl Socket {
         if held.is_short {
             self.lost(core);
         }
+        core.note_catching_up(self);
     }
 
     /// Tells this socket alone what `envelope` says, unless history tells it.

@@ -15,9 +15,10 @@ use antiphon_core::ports::{Audience, Listener, Mark};
 use antiphon_core::topic::Topic;
 use tokio::sync::{Notify, oneshot};
 
+use super::rooms::may_be_written;
 use crate::cores::Core;
 use crate::listen::Port;
-use crate::resume::{Claim, HandOver};
+use crate::resume::{Claim, HandOver, Logbook};
 use crate::telemetry::Sheet;
 use crate::transport::crowd::Visit;
 use crate::transport::polling;
@@ -26,6 +27,8 @@ use crate::transport::polling;
 pub(crate) enum Mail {
     /// An event for somebody on this core, in the room with this mark.
     Event(Arc<Envelope>, Mark),
+    /// The same, and it was written down as the letter of this number.
+    Logged(Arc<Envelope>, Mark, u64),
     /// A connection of this core is to hear a topic.
     Join(ConnectionId, Topic),
     /// A connection of this core is no longer to hear a topic.
@@ -61,6 +64,8 @@ pub(crate) struct Mailbox {
     /// How many there are, for whoever wants to know without taking the lock.
     count: AtomicUsize,
     bell: Notify,
+    /// Where that is written down which concerns somebody here who may be resumed after this process, and which core this is.
+    book: Option<(Arc<Logbook>, u16)>,
 }
 
 #[derive(Default)]
@@ -71,6 +76,19 @@ struct Letters {
 }
 
 impl Mailbox {
+    /// That of `core`, which writes down into `book` what is published for those there who may be resumed.
+    pub(crate) fn new(core: u16, book: Option<Arc<Logbook>>) -> Self {
+        Self { book: book.map(|book| (book, core)), ..Self::default() }
+    }
+
+    /// The number of the letter as which `envelope` is written down, before anybody goes on who publishes it; 0 if it need not be.
+    fn write_down(&self, envelope: &Arc<Envelope>, mark: Mark) -> u64 {
+        let Some((book, core)) = self.book.as_ref().filter(|_| may_be_written(mark)) else { return 0 };
+        let is_of_clients = envelope.topic != Topic::Nodes;
+        let is_heard = mark != Mark::NONE || book.is_used();
+        if is_of_clients && is_heard { book.letter(envelope, *core) } else { 0 }
+    }
+
     /// Leaves a letter. Never blocks for longer than a push. After [`close`](Self::close) it is thrown away, and whoever waits for
     /// an answer to it sees that none will come.
     pub(crate) fn post(&self, mail: Mail) {
@@ -125,7 +143,10 @@ impl Mailbox {
 
 impl Listener for Mailbox {
     fn deliver(&self, envelope: &Arc<Envelope>, mark: Mark) {
-        self.post(Mail::Event(envelope.clone(), mark));
+        self.post(match self.write_down(envelope, mark) {
+            0 => Mail::Event(envelope.clone(), mark),
+            letter => Mail::Logged(envelope.clone(), mark, letter),
+        });
     }
 }
 

@@ -105,6 +105,7 @@ impl Socket {
         recalls.push(Recall::new(conversation, told));
         drop(recalls);
         self.connection.withhold(true);
+        core.note_catching_up(self);
     }
 
     /// Whether it is being told the past of a conversation, or is about to be: what it has not heard of that is kept nowhere.
@@ -151,6 +152,7 @@ impl Socket {
         for envelope in &waited {
             self.tell(core, envelope);
         }
+        core.note_catching_up(self);
         Some(told)
     }
 
@@ -163,9 +165,10 @@ impl Socket {
     }
 
     /// History tells nothing of `conversation` any more.
-    pub(crate) fn forget_recall(&self, conversation: ConversationId) {
+    pub(crate) fn forget_recall(&self, core: &Core, conversation: ConversationId) {
         self.recalls.borrow_mut().retain(|recall| recall.conversation != conversation);
         self.note_withholding();
+        core.note_catching_up(self);
     }
 
     /// Whether history tells this frame of `envelope`, which has so many `bytes`, or something else is done with it than telling

@@ -34,6 +34,20 @@ pub(crate) struct Rooms {
     by_topic: HashMap<Topic, Mark, foldhash::fast::RandomState>,
 }
 
+/// The bit of a mark that says that somebody in the room may be resumed after this process: what is published there is written
+/// down first. The others name the room.
+const WRITTEN: u32 = 1 << 31;
+
+/// Whether what was published to listeners with this `mark` may concern somebody who may be resumed after this process.
+pub(super) fn may_be_written(mark: Mark) -> bool {
+    // Also that of no room at all, which events to several have.
+    mark.0 & WRITTEN != 0
+}
+
+fn place_of(mark: Mark) -> usize {
+    (mark.0 & !WRITTEN) as usize
+}
+
 /// Who listens to one topic here.
 pub(crate) struct Room {
     topic: Topic,
@@ -81,18 +95,25 @@ impl Rooms {
     }
 
     fn of(&self, topic: &Topic) -> Option<&Rc<Room>> {
-        self.by_topic.get(topic).and_then(|mark| self.rooms.get(mark.0 as usize))
+        self.by_topic.get(topic).and_then(|mark| self.rooms.get(place_of(*mark)))
     }
 
     /// The room with this mark, unless that is another topic's by now.
     fn marked(&self, mark: Mark, topic: &Topic) -> Option<&Rc<Room>> {
-        self.rooms.get(mark.0 as usize).filter(|room| room.topic == *topic)
+        self.rooms.get(place_of(mark)).filter(|room| room.topic == *topic)
     }
 
     fn remove(&mut self, topic: &Topic) {
         if let Some(mark) = self.by_topic.remove(topic) {
-            self.rooms.try_remove(mark.0 as usize);
+            self.rooms.try_remove(place_of(mark));
         }
+    }
+}
+
+impl Room {
+    /// Whether somebody in it may be resumed.
+    fn recovers(groups: &[Group]) -> bool {
+        groups.iter().any(|group| group.recovers)
     }
 }
 
@@ -115,6 +136,9 @@ impl Core {
         let mut groups = room.groups.borrow_mut();
         let index = groups.iter().position(|group| group.takes(&socket)).unwrap_or_else(|| {
             let recovers = socket.recovery.is_some();
+            if recovers && !Room::recovers(&groups) {
+                self.have_written(topic, true);
+            }
             groups.push(Group { voice: socket.voice, recovers, members: SmallVec::new() });
             groups.len() - 1
         });
@@ -123,6 +147,8 @@ impl Core {
         members.push(Member { connection: socket.connection.clone(), slot: connection.slot });
         drop(groups);
         seats.push(Seat { room, position });
+        drop(seats);
+        self.sits_down(&socket, topic);
         true
     }
 
@@ -133,6 +159,7 @@ impl Core {
         if let Some(index) = index {
             let seat = socket.seats.borrow_mut().swap_remove(index);
             self.vacate(&socket, seat);
+            self.rises(&socket, topic);
         }
     }
 
@@ -165,10 +192,23 @@ impl Core {
         }
         let room = Rc::new(Room { topic: topic.clone(), groups: RefCell::default() });
         let place = rooms.rooms.insert(room.clone());
-        let mark = Mark(u32::try_from(place).expect("fewer topics than 2^32"));
+        let mark = u32::try_from(place).ok().filter(|place| *place < WRITTEN).map(Mark);
+        let mark = mark.expect("fewer topics than 2^31");
         rooms.by_topic.insert(topic.clone(), mark);
         self.shared.app.ports().bus.listen(self.listener, topic, mark);
         room
+    }
+
+    /// From now on what is published to `topic` is written down, or is not any more.
+    fn have_written(&self, topic: &Topic, written: bool) {
+        if self.pages.is_none() {
+            return;
+        }
+        let place = self.rooms.borrow().by_topic.get(topic).copied();
+        if let Some(place) = place {
+            let mark = if written { Mark(place.0 | WRITTEN) } else { place };
+            self.shared.app.ports().bus.listen(self.listener, topic, mark);
+        }
     }
 
     fn vacate(&self, socket: &Socket, seat: Seat) {
@@ -188,6 +228,9 @@ impl Core {
         }
         if group.members.is_empty() {
             groups.remove(index);
+            if socket.recovery.is_some() && !groups.is_empty() && !Room::recovers(&groups) {
+                self.have_written(&seat.room.topic, false);
+            }
         }
         if groups.is_empty() {
             self.rooms.borrow_mut().remove(&seat.room.topic);

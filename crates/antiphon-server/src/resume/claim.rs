@@ -185,7 +185,7 @@ impl Core {
         }
         let HandOver { session, heir, answer, .. } = order;
         let recalled = socket.recalled_before();
-        let kept = self.session_moves(recovery, heir);
+        let kept = self.session_moves(recovery, session, heir);
         self.leave_all(socket);
         self.sockets.borrow_mut().try_remove(session.slot as usize);
         if recovery.is_ghost.replace(false) {

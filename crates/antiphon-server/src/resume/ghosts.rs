@@ -21,13 +21,19 @@ const AT_ONCE: usize = 256;
 /// How many milliseconds longer a ghost stays that is about to be taken up.
 const CLAIMED: i64 = 1_000;
 
-/// The ghosts of a core, and until when they stay. All stay for equally long, so whoever came first goes first.
+/// The ghosts of a core, and until when they stay. All stay for equally long from when they came, in this run or in the last, so
+/// whoever came first goes first.
 #[derive(Default)]
 pub(crate) struct Ghosts {
     until: RefCell<VecDeque<(i64, ConnectionId)>>,
 }
 
 impl Ghosts {
+    /// `id` stays until then, which is not before the time of any other that came earlier.
+    pub(super) fn stays(&self, id: ConnectionId, until: i64) {
+        self.until.borrow_mut().push_back((until, id));
+    }
+
     fn next_due(&self, now: i64) -> Option<ConnectionId> {
         let mut until = self.until.borrow_mut();
         until.front().is_some_and(|(at, _)| *at <= now).then(|| until.pop_front()).flatten().map(|(_, id)| id)
@@ -49,6 +55,21 @@ impl Core {
             } else {
                 socket.vanish(self, Reason::Expired);
             }
+        }
+    }
+
+    /// Whether the session of `socket` may wait for its client; it does from now on if so. Another one of the same person may have to
+    /// go for it.
+    pub(super) fn may_wait(&self, socket: &Socket, recovery: &Recovery) -> bool {
+        match self.shared.sessions.wait(recovery.pid, socket.actor().person(), &self.shared.resume) {
+            Wait::Granted => true,
+            Wait::InsteadOf(oldest) => {
+                if let Some(mailbox) = self.shared.mailboxes.get(usize::from(oldest.core)) {
+                    mailbox.post(Mail::MakeRoom(oldest));
+                }
+                true
+            }
+            Wait::Refused => false,
         }
     }
 
@@ -75,30 +96,16 @@ impl Socket {
             if self.is_catching_up() {
                 return self.part_because(core, Reason::CatchingUp);
             }
-            if !self.may_wait(core, recovery) {
+            if !core.may_wait(self, recovery) {
                 return self.part_because(core, Reason::TooMany);
             }
         }
         recovery.is_ghost.set(true);
         recovery.doubt.take();
         self.withdraw(core);
-        let window = i64::try_from(core.shared.resume.window).unwrap_or(i64::MAX);
-        let until = core.shared.uptime().saturating_add(window);
-        core.ghosts.until.borrow_mut().push_back((until, self.id()));
-    }
-
-    /// Whether its session may wait for its client; it does from now on if so.
-    pub(super) fn may_wait(&self, core: &Core, recovery: &Recovery) -> bool {
-        match core.shared.sessions.wait(recovery.pid, self.actor().person(), &core.shared.resume) {
-            Wait::Granted => true,
-            Wait::InsteadOf(oldest) => {
-                if let Some(mailbox) = core.shared.mailboxes.get(usize::from(oldest.core)) {
-                    mailbox.post(Mail::MakeRoom(oldest));
-                }
-                true
-            }
-            Wait::Refused => false,
-        }
+        let (now, window) = (core.shared.uptime(), core.shared.resume.window);
+        core.session_waits(self, recovery, now);
+        core.ghosts.stays(self.id(), now.saturating_add_unsigned(window));
     }
 
     /// The ghost is no more.

@@ -18,18 +18,19 @@
 //! | `claim` | what a session's core says to whoever wants it |
 //! | `takeover` | how a new connection takes a session up |
 //! | `changes` | every change of a session that outlives its connection, in one place |
+//! | `survivors` | how the sessions of the last run wait for their clients in this one |
 
 mod asked;
 mod changes;
 mod claim;
 mod ghosts;
 mod journal;
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody writes anything down yet"))]
 mod logbook;
 mod offset;
 mod recovery;
 mod registry;
 pub mod settings;
+mod survivors;
 mod takeover;
 mod telling;
 
@@ -37,11 +38,10 @@ pub(crate) use asked::{Asked, Pid, Reason};
 pub(crate) use claim::{Claim, HandOver};
 pub(crate) use ghosts::Ghosts;
 pub(crate) use journal::Journal;
-
-#[expect(unused_imports, reason = "nobody writes anything down yet")]
 pub(crate) use logbook::{Logbook, Pages, Past, Seated, Survivor};
 pub(crate) use offset::{Lane, Numbers, Offset};
 pub(crate) use recovery::{Bound, Kept, Recovery};
 pub(crate) use registry::Registry;
 pub use settings::Settings;
+pub(crate) use survivors::{deal, forget};
 pub(crate) use takeover::{TakenUp, take_up};

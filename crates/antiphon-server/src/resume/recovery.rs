@@ -22,6 +22,12 @@ pub(crate) struct Recovery {
     pub(super) kept: RefCell<Kept>,
     /// Whether its transport is gone.
     pub(super) is_ghost: Cell<bool>,
+    /// Since when, in milliseconds since the start of this process; negative before it.
+    pub(super) ghost_since: Cell<Option<i64>>,
+    /// Whether its changes are written down.
+    pub(super) is_written: Cell<bool>,
+    /// Whether it was noted that its socket is told the past of a conversation.
+    pub(super) is_catching_up: Cell<bool>,
     /// Whether it waits for what another core kept of its session.
     pub(super) is_pending: Cell<bool>,
     /// When it took its session up, in milliseconds since the start of this process.
@@ -65,6 +71,9 @@ impl Recovery {
             bound,
             kept: RefCell::new(kept),
             is_ghost: Cell::new(false),
+            ghost_since: Cell::new(None),
+            is_written: Cell::new(false),
+            is_catching_up: Cell::new(false),
             is_pending: Cell::new(false),
             resumed_at: None,
             former: None,
@@ -122,7 +131,6 @@ impl Kept {
     }
 
     /// The same with its journal at the end of what was said.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody writes a head yet"))]
     pub(crate) fn without_entries(&self) -> Self {
         self.with(self.journal.without_entries())
     }

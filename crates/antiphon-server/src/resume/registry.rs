@@ -28,6 +28,23 @@ struct Books {
     by_person: HashMap<PersonId, VecDeque<SecretHash>, foldhash::fast::RandomState>,
 }
 
+impl Books {
+    /// The session `pid` is over, and whoever wants it is told `why` for a while.
+    fn remember(&mut self, pid: SecretHash, why: Reason) {
+        if why == Reason::Unknown {
+            self.sessions.remove(&pid);
+            return;
+        }
+        self.sessions.insert(pid, Place::Over(why));
+        self.over.push_back(pid);
+        if self.over.len() > REMEMBERED
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.sessions.remove(&oldest);
+        }
+    }
+}
+
 /// Where a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -65,17 +82,12 @@ impl Registry {
         if books.sessions.get(pid) != Some(&Place::At(at)) {
             return;
         }
-        if why == Reason::Unknown {
-            books.sessions.remove(pid);
-            return;
-        }
-        books.sessions.insert(*pid, Place::Over(why));
-        books.over.push_back(*pid);
-        if books.over.len() > REMEMBERED
-            && let Some(oldest) = books.over.pop_front()
-        {
-            books.sessions.remove(&oldest);
-        }
+        books.remember(*pid, why);
+    }
+
+    /// The session `pid` of the last run is over.
+    pub(crate) fn lapse(&self, pid: SecretHash, why: Reason) {
+        self.books().remember(pid, why);
     }
 
     /// The session `pid`, of `person` if it is a person's, waits for its client from now on, if it may. It waits once, however

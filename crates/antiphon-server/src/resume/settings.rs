@@ -19,11 +19,21 @@ pub struct Settings {
     pub waiting_per_person: usize,
     /// Sessions that wait for their clients at a time, all together. One more does not wait. Default: 20000.
     pub waiting: usize,
+    /// Whether sessions outlive this process: they are written down as they go, below the data directory, and found again by the next
+    /// one, even if this one is killed. Only with a store on disk. Default: true.
+    pub survive: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { window: 120_000, events: 1_000, bytes: 1 << 20, waiting_per_person: 16, waiting: 20_000 }
+        Self {
+            window: 120_000,
+            events: 1_000,
+            bytes: 1 << 20,
+            waiting_per_person: 16,
+            waiting: 20_000,
+            survive: true,
+        }
     }
 }
 

@@ -136,7 +136,7 @@ async fn inherit(
     bound: &Bound,
     asked: &Asked,
 ) -> Result<Inherited, Reason> {
-    socket.hold();
+    socket.hold(core);
     let caller = socket.caller();
     let own = core.shared.voice(socket.voice).dialect.seats(&caller.actor);
     for topic in &own {
@@ -228,8 +228,10 @@ fn go_on(core: &Rc<Core>, socket: &Rc<Socket>, pid: &Pid, inherited: Inherited) 
         let is_said_elsewhere = envelope.unless.as_ref().is_some_and(|topic| socket.sits_in(topic));
         is_said_elsewhere || told.contains(&Arc::as_ptr(envelope))
     });
+    // Not before: what it held has been read here, so nothing else would bring it back.
+    core.session_is_here(socket);
     if socket.is_ghost() {
-        if !socket.may_wait(core, recovery) {
+        if !core.may_wait(socket, recovery) {
             socket.vanish(core, Reason::TooMany);
         }
         // It left, and was reported gone, while the core was still being told that it had come.

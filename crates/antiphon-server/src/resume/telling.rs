@@ -67,7 +67,7 @@ impl Socket {
         let delivery = envelope.event.delivery();
         if delivery != Delivery::Volatile {
             let entry = core.delivered(envelope, numbered.offset, (numbered.frames.len(), numbered.bytes));
-            core.keep(recovery, entry);
+            core.keep(self, recovery, entry);
         }
         if recovery.is_ghost() {
             return;
@@ -88,7 +88,7 @@ impl Socket {
     /// Something that it had to hear was not kept for it.
     pub(crate) fn lost(&self, core: &Core) {
         if let Some(recovery) = &self.recovery {
-            recovery.kept.borrow_mut().journal.lose(core.numbers.take(1));
+            core.loses(self, recovery);
         }
     }
 
@@ -100,7 +100,7 @@ impl Socket {
         };
         let offset = core.numbers.take(1);
         let frame = Encoded::event_ending(namespace, name, args, &offset.to_string(), attachments);
-        core.said(recovery, &frame, offset);
+        core.said(self, recovery, &frame, offset);
         frame
     }
 

@@ -38,7 +38,7 @@ impl Socket {
         after: u64,
     ) -> Result<Outcome, Refusal> {
         // Between taking the seat and knowing where the conversation stands nothing of it may pass.
-        self.hold();
+        self.hold(core);
         let join =
             Command::JoinConversation { agent: agent.clone(), person: person.clone(), after: Some(after) };
         let joined = carry_out(&core.shared.app, &self.caller(), join).await;
@@ -50,7 +50,7 @@ impl Socket {
         let told = self.tell_past(core, &agent, &person, conversation).await;
         if told.is_err() {
             core.leave(self.id(), &Topic::Conversation(conversation));
-            self.forget_recall(conversation);
+            self.forget_recall(core, conversation);
         }
         told.map(|seq| Outcome::Joined { conversation, seq })
     }

@@ -110,9 +110,49 @@ impl Connection {
         let mut connections = core.connections.borrow_mut();
         let entry = connections.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("fewer connections than 2^32");
-        let connection = Rc::new(Self {
-            key: Key { slot, generation: core.next_generation() },
-            sid: RefCell::new((transport == Transport::Polling).then(|| sid.into())),
+        let key = Key { slot, generation: core.next_generation() };
+        let sid_of_polling = (transport == Transport::Polling).then(|| sid.into());
+        let connection =
+            Rc::new(Self::new(key, (transport, link), sid_of_polling, mount, admission.keep(), now));
+        entry.insert(connection.clone());
+        drop(connections);
+        core.shared.count_connection();
+        tracing::debug!(connection = %connection.name(core), ?transport, path = connection.mount.path, "opened");
+        core.count(|tally| tally.opened(connection.mount.number, transport));
+        let upgrades: &[&str] = if transport == Transport::Polling { &["websocket"] } else { &[] };
+        let handshake = engine::Handshake {
+            sid,
+            upgrades,
+            ping_interval: connection.mount.timing.ping_interval,
+            ping_timeout: connection.mount.timing.ping_timeout,
+            max_payload: connection.mount.limits.payload,
+        };
+        connection.push(core, Encoded::engine(&handshake.packet()));
+        connection.look(core, now);
+        connection
+    }
+
+    /// One that was lost before this process began: nobody is there, and it counts for nobody.
+    pub(super) fn lost(core: &Core, mount: Arc<Mount>) -> Rc<Self> {
+        // Closed ones have no place, and are in no list that knows them by their slot.
+        let key = Key { slot: u32::MAX, generation: core.next_generation() };
+        let connection = Self::new(key, (Transport::Websocket, Link::Closed), None, mount, None, core.now());
+        connection.update(|state| state.closed = true);
+        connection.engine.borrow_mut().close();
+        Rc::new(connection)
+    }
+
+    fn new(
+        key: Key,
+        (transport, link): (Transport, Link),
+        sid: Option<Box<str>>,
+        mount: Arc<Mount>,
+        place: Option<Place>,
+        now: u64,
+    ) -> Self {
+        Self {
+            key,
+            sid: RefCell::new(sid),
             engine: RefCell::new(engine::Session::open(transport, mount.timing, now)),
             decoder: RefCell::default(),
             sockets: RefCell::default(),
@@ -131,25 +171,9 @@ impl Connection {
             events: Cell::new(0),
             unknown: Cell::new((0, 0)),
             written: RefCell::default(),
-            place: admission.keep(),
+            place,
             mount,
-        });
-        entry.insert(connection.clone());
-        drop(connections);
-        core.shared.count_connection();
-        tracing::debug!(connection = %connection.name(core), ?transport, path = connection.mount.path, "opened");
-        core.count(|tally| tally.opened(connection.mount.number, transport));
-        let upgrades: &[&str] = if transport == Transport::Polling { &["websocket"] } else { &[] };
-        let handshake = engine::Handshake {
-            sid,
-            upgrades,
-            ping_interval: connection.mount.timing.ping_interval,
-            ping_timeout: connection.mount.timing.ping_timeout,
-            max_payload: connection.mount.limits.payload,
-        };
-        connection.push(core, Encoded::engine(&handshake.packet()));
-        connection.look(core, now);
-        connection
+        }
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -331,7 +355,7 @@ impl Connection {
         self.engine.borrow_mut().close();
         self.note_written();
         match self.link.replace(Link::Closed) {
-            Link::Websocket(stream) => self.say_goodbye(&stream, why),
+            Link::Websocket(stream) => self.say_goodbye(core, &stream, why),
             Link::Polling { waiting, probing, .. } => {
                 if let Some(reply) = waiting {
                     let _ = reply.send(match why {

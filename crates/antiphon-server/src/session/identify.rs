@@ -36,6 +36,7 @@ impl Socket {
         }
         self.counted.set(count_in(core, &actor)?);
         self.change_to(core, actor);
+        core.session_changes_hands(self);
         tracing::debug!(connection = %self.connection.name(core), socket = %self.id(), "identified");
         self.arrive(core).await;
         Ok(Outcome::Done)

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use antiphon_core::actor::{Actor, Caller};
-use antiphon_core::ids::ConnectionId;
+use antiphon_core::actor::Actor;
 use antiphon_core::refusal::Refusal;
 use antiphon_wire::socket::Encoded;
 use tracing::Span;
@@ -129,16 +128,7 @@ impl Connection {
         (actor, counted): (Arc<Actor>, bool),
         recovery: Option<Recovery>,
     ) -> Rc<Socket> {
-        let socket = {
-            let mut sockets = core.sockets.borrow_mut();
-            let entry = sockets.vacant_entry();
-            let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
-            let name = ConnectionId { core: core.index, slot, generation: core.next_generation() };
-            let caller = Caller { actor, connection: Some(name) };
-            let socket = Rc::new(Socket::new(name, self.clone(), id, caller, counted, recovery));
-            entry.insert(socket.clone());
-            socket
-        };
+        let socket = Socket::new(core, self.clone(), id, (actor, counted), recovery);
         let dialect = core.shared.voice(id).dialect.name();
         // The core knows connections by their sockets: this line says which is whose.
         tracing::debug!(connection = %self.name(core), socket = %socket.id(), dialect, "connected");

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::{Connection, Standing};
 use crate::cores::Core;
 use crate::hub::{Held, Recall, Seat};
-use crate::mount::VoiceId;
+use crate::mount::{Mount, VoiceId};
 use crate::resume::{Reason, Recovery};
 
 /// A socket. The core knows it as a [`ConnectionId`].
@@ -37,27 +37,44 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// `counted` says whether it is counted for its person, see [`Headcount`](super::Headcount).
+    /// One on `core` of `actor`, who speaks in `voice`. `counted` says whether it is counted for its person, see
+    /// [`Headcount`](super::Headcount).
     pub(super) fn new(
-        id: ConnectionId,
+        core: &Core,
         connection: Rc<Connection>,
         voice: VoiceId,
-        caller: Caller,
-        counted: bool,
+        (actor, counted): (Arc<Actor>, bool),
         recovery: Option<Recovery>,
-    ) -> Self {
-        Self {
+    ) -> Rc<Self> {
+        let mut sockets = core.sockets.borrow_mut();
+        let entry = sockets.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
+        let id = ConnectionId { core: core.index, slot, generation: core.next_generation() };
+        let socket = Rc::new(Self {
             id,
             connection,
             voice,
-            caller: RefCell::new(caller),
+            caller: RefCell::new(Caller { actor, connection: Some(id) }),
             standing: Cell::new(Standing::Endless),
             counted: Cell::new(counted),
             seats: RefCell::default(),
             held: RefCell::default(),
             recalls: RefCell::default(),
             recovery: recovery.map(Box::new),
-        }
+        });
+        entry.insert(socket.clone());
+        socket
+    }
+
+    /// That of a session of the last run, whose connection was lost with it: it counts for nobody.
+    pub(crate) fn survivor(
+        core: &Core,
+        mount: Arc<Mount>,
+        voice: VoiceId,
+        actor: Arc<Actor>,
+        recovery: Recovery,
+    ) -> Rc<Self> {
+        Self::new(core, Connection::lost(core, mount), voice, (actor, false), Some(recovery))
     }
 
     pub(crate) fn id(&self) -> ConnectionId {

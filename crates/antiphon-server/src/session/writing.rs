@@ -160,6 +160,7 @@ impl Connection {
     }
 
     fn write_out(&self, core: &Core) -> io::Result<()> {
+        core.write_down();
         let mut link = self.link.borrow_mut();
         match &mut *link {
             Link::Websocket(stream) => {
@@ -214,11 +215,12 @@ impl Connection {
     }
 
     /// Writes what was said before, and the reason for the end, as far as that makes sense.
-    pub(super) fn say_goodbye(&self, stream: &Stream, why: Closing) {
+    pub(super) fn say_goodbye(&self, core: &Core, stream: &Stream, why: Closing) {
         let state = self.state.get();
         if !why.says_goodbye() || state.blocked || self.outbox.borrow().is_mid_frame() {
             return stream.shutdown();
         }
+        core.write_down();
         // What was said before goes out first: an error event, say, that explains the goodbye.
         let written = self.outbox.borrow_mut().write_with(|slices| stream.try_write(slices));
         if written.is_ok() {

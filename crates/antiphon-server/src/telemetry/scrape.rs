@@ -173,6 +173,11 @@ impl Scraper {
         )
         .sample(&[], reading.lapsed);
         page.counter(
+            "antiphon_sessions_survived_total",
+            "Sessions of the last run that were found at the start.",
+        )
+        .sample(&[], reading.survived);
+        page.counter(
             "antiphon_acks_unasked_total",
             "Acknowledgements from clients of what nobody had asked for.",
         )
