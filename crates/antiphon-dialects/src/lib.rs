@@ -77,6 +77,8 @@ use antiphon_core::dialect::Dialect;
 #[cfg(doc)]
 use antiphon_core::dialect::Inbound;
 
+pub use payload::Object;
+
 /// Every dialect, in the order in which the documentation lists them.
 pub fn dialects() -> Vec<Arc<dyn Dialect>> {
     vec![Arc::new(chat::Chat), Arc::new(companion::Companion), Arc::new(mission::Mission)]

@@ -67,7 +67,7 @@ impl Serialize for Decimal {
 }
 
 /// A `T` that was written as an object. Derived structs would also read `["luna","ada"]`, which no document allows.
-struct Object<T>(T);
+pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,17 +1,13 @@
 //! What a request brings: a JSON body, query parameters and the ids in its path, each refused with its place when it is wrong.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use antiphon_core::ids::{AgentId, ConversationId, TaskId};
 use antiphon_core::refusal::Refusal;
+use antiphon_dialects::Object;
 use antiphon_dialects::mission::words::Word;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use http::request::Parts;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -75,25 +71,6 @@ fn said(error: &str) -> String {
     match (said.find("string \""), said.rfind("\", expected ")) {
         (Some(from), Some(to)) if from < to => format!("{}text{}", &said[..from], &said[to + 1..]),
         _ => said.to_owned(),
-    }
-}
-
-/// A `T` that was written as an object: derived structs would also read a list of their members.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OnlyMaps<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMaps<T> {
-            type Value = Object<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-        deserializer.deserialize_map(OnlyMaps(PhantomData))
     }
 }
 
@@ -187,6 +164,8 @@ pub(super) fn hundred() -> u32 {
 #[cfg(test)]
 mod tests {
     use antiphon_core::tasks::Priority;
+
+    use serde::Deserialize;
 
     use super::*;
 
