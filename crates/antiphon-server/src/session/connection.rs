@@ -21,6 +21,7 @@ use crate::telemetry::Tally;
 use crate::transport::Stream;
 use crate::transport::crowd::{Entry, Place};
 use crate::transport::polling::Answer;
+use crate::transport::stamp::Stamps;
 use crate::wheel::Key;
 
 /// An Engine.IO session.
@@ -84,6 +85,8 @@ pub(crate) enum Link {
     Polling {
         /// The GET that waits for something to be said.
         waiting: Option<oneshot::Sender<Answer>>,
+        /// By which the next GET is told from a repeat of the last.
+        stamps: Stamps,
         /// The WebSocket, and until when it must have taken over.
         probing: Option<(Rc<Stream>, u64)>,
         /// A POST for which there is no room yet.
@@ -235,6 +238,11 @@ impl Connection {
     /// Notes whether something may be kept from a socket of it.
     pub(crate) fn withhold(&self, withholding: bool) {
         self.update(|state| state.withholding = withholding);
+    }
+
+    /// Whether a socket of it may be resumed on another one.
+    pub(crate) fn may_be_resumed(&self) -> bool {
+        self.sockets.borrow().iter().any(|socket| socket.recovery.is_some())
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut State)) {

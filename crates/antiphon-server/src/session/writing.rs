@@ -174,12 +174,13 @@ impl Connection {
                 written?;
                 stream.try_flush()
             }
-            Link::Polling { waiting, .. } => {
+            Link::Polling { waiting, stamps, .. } => {
                 let mut outbox = self.outbox.borrow_mut();
                 if outbox.is_empty() {
                     return Ok(());
                 }
                 let Some(reply) = waiting.take() else { return Ok(()) };
+                stamps.answer();
                 let body = outbox.take_polling_body();
                 core.count(|tally| tally.wrote_bytes(Transport::Polling, body.len()));
                 reply.send(Answer::Packets(body)).map_err(|_| io::ErrorKind::BrokenPipe.into())

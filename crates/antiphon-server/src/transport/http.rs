@@ -35,6 +35,7 @@ use crate::transport::origin::{Page, Verdict, allow_origin, allow_preflight, nam
 use crate::transport::polling::{
     Address, Answer, Known, Moving, Posting, Request as PollingRequest, Upgrade, What,
 };
+use crate::transport::stamp::{Stamp, Stamps};
 use crate::transport::{Impatient, Stream, websocket};
 
 type Reply = Response<Full<Bytes>>;
@@ -174,8 +175,8 @@ async fn engine(
         return handshake(core, mount, request, Opens::Frames);
     }
     let query = request.uri().query().unwrap_or_default();
-    let (transport, sid) = match EngineRequest::parse(request.method().as_str(), query, upgrade) {
-        Ok(asked) => (asked.transport, asked.sid),
+    let (transport, sid, stamp) = match EngineRequest::parse(request.method().as_str(), query, upgrade) {
+        Ok(asked) => (asked.transport, asked.sid, asked.t.and_then(Stamp::of)),
         Err(refused) => {
             core.count(|tally| tally.refused(Refused::Malformed));
             return bad(refused);
@@ -193,7 +194,7 @@ async fn engine(
             Err(wait) => return too_many(core, wait),
         };
         return match transport {
-            Transport::Polling => open_polling(core, mount, entry, page),
+            Transport::Polling => open_polling(core, mount, entry, page, stamp),
             Transport::Websocket => handshake(core, mount, request, Opens::Session(entry)),
         };
     };
@@ -218,14 +219,20 @@ async fn engine(
             let posting = Posting::begin(mount, sid);
             post(core, request, address, posting).await
         }
-        Transport::Polling => get(core, address).await,
+        Transport::Polling => get(core, address, stamp).await,
     }
 }
 
-fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>, entry: Entry, page: Page) -> Reply {
+fn open_polling(
+    core: &Rc<Core>,
+    mount: &Arc<Mount>,
+    entry: Entry,
+    page: Page,
+    stamp: Option<Stamp>,
+) -> Reply {
     let sid = core.shared.random_id();
     let (reply, mut answer) = oneshot::channel();
-    let link = Link::Polling { waiting: Some(reply), probing: None, held: None };
+    let link = Link::Polling { waiting: Some(reply), stamps: Stamps::new(stamp), probing: None, held: None };
     let connection = Connection::open(core, mount.clone(), &sid, link, entry);
     let address = Address { core: core.index, key: connection.key() };
     mount.sessions.pin().insert(sid.into(), Known::new(address, page));
@@ -237,10 +244,10 @@ fn open_polling(core: &Rc<Core>, mount: &Arc<Mount>, entry: Entry, page: Page) -
     }
 }
 
-async fn get(core: &Core, address: Address) -> Reply {
+async fn get(core: &Core, address: Address, stamp: Option<Stamp>) -> Reply {
     let (reply, answer) = oneshot::channel();
     let mut waiting = Waiting { core, address, done: false };
-    send(core, address, What::Get(reply));
+    send(core, address, What::Get(stamp, reply));
     let answer = answer.await;
     waiting.done = true;
     answered(answer)

@@ -10,6 +10,7 @@
 //! | [`address`] | where a request comes from |
 //! | [`crowd`] | how much one address may have |
 //! | [`websocket`] | reading a WebSocket |
+//! | [`stamp`] | whether a GET is the repeat of one that was answered |
 //! | [`polling`] | serving polling requests, and the change from polling to WebSocket |
 
 pub(crate) mod address;
@@ -19,6 +20,7 @@ pub(crate) mod http;
 mod impatient;
 pub(crate) mod origin;
 pub(crate) mod polling;
+pub(crate) mod stamp;
 mod stream;
 pub(crate) mod websocket;
 

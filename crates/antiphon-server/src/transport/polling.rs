@@ -16,6 +16,7 @@ use crate::cores::Core;
 use crate::mount::Mount;
 use crate::session::{Closing, Connection, Link};
 use crate::transport::origin::Page;
+use crate::transport::stamp::Stamp;
 use crate::transport::{Stream, websocket};
 use crate::wheel::Key;
 
@@ -83,7 +84,7 @@ pub(crate) struct Request {
 /// What it asks.
 pub(crate) enum What {
     /// Wait for packets.
-    Get(oneshot::Sender<Answer>),
+    Get(Option<Stamp>, oneshot::Sender<Answer>),
     /// Take packets.
     Post(Bytes, oneshot::Sender<Answer>),
     /// Process what was taken: its POST has been answered.
@@ -138,7 +139,7 @@ pub(crate) fn handle(core: &Rc<Core>, request: Request) {
         _ => !connection.is_closed() && !connection.is_leaving(),
     });
     match (request.what, connection) {
-        (What::Get(reply), Some(connection)) => get(core, &connection, reply),
+        (What::Get(stamp, reply), Some(connection)) => get(core, &connection, stamp, reply),
         (What::Post(body, reply), Some(connection)) => {
             if let Some((body, reply)) = connection.hold(body, reply) {
                 let _ = reply.send(post(core, &connection, &body));
@@ -155,26 +156,36 @@ pub(crate) fn handle(core: &Rc<Core>, request: Request) {
             }
         }
         (What::Broken(why), Some(connection)) => connection.close(core, why),
-        (What::Get(reply) | What::Post(_, reply), None) => {
+        (What::Get(_, reply) | What::Post(_, reply), None) => {
             let _ = reply.send(Answer::Bad(BadRequest::UnknownSession));
         }
         (What::Process | What::Cancelled | What::Broken(_), None) => {}
     }
 }
 
-fn get(core: &Rc<Core>, connection: &Rc<Connection>, reply: oneshot::Sender<Answer>) {
+fn get(core: &Rc<Core>, connection: &Rc<Connection>, stamp: Option<Stamp>, reply: oneshot::Sender<Answer>) {
     let upgrading = connection.engine.borrow().is_upgrading();
     let mut link = connection.link();
     match &mut *link {
+        Link::Polling { waiting: None, stamps, .. }
+            if stamps.is_repeat(stamp) && connection.may_be_resumed() =>
+        {
+            // What was in the answer to the first is gone. Whoever gets the next instead does not know; whoever resumes gets it.
+            drop(link);
+            let _ = reply.send(Answer::Bad(BadRequest::UnknownSession));
+            connection.close(core, Closing::Peer);
+        }
         Link::Polling { waiting: Some(_), .. } => {
             drop(link);
             let _ = reply.send(Answer::Bad(BadRequest::BadRequest));
             connection.close(core, Closing::Malformed("two GETs at once"));
         }
-        Link::Polling { .. } if upgrading => {
+        Link::Polling { stamps, .. } if upgrading => {
+            stamps.ask(stamp);
             let _ = reply.send(Answer::Packets(b"6".to_vec()));
         }
-        Link::Polling { waiting, .. } => {
+        Link::Polling { waiting, stamps, .. } => {
+            stamps.ask(stamp);
             *waiting = Some(reply);
             drop(link);
             connection.flush(core);

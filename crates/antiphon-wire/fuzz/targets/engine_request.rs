@@ -10,7 +10,8 @@ fuzz_target!(|text: &str| {
     let (method, query) = text.split_once('\n').unwrap_or(("GET", text));
     let (query, upgrade) = query.strip_prefix('!').map_or((query, false), |query| (query, true));
     match Request::parse(method, query, upgrade) {
-        Ok(Request { transport, sid }) => {
+        Ok(Request { transport, sid, t }) => {
+            assert!(t.is_none_or(|t| query.contains(t)));
             assert_eq!(upgrade, transport == Transport::Websocket);
             assert!(method == "GET" || (method == "POST" && sid.is_some() && !upgrade));
             assert!(sid.is_none_or(|sid| !sid.is_empty() && sid.is_ascii() && query.contains(sid)));

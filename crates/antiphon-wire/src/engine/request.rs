@@ -12,6 +12,8 @@ pub struct Request<'a> {
     pub transport: Transport,
     /// The session it names; without one it asks for a new session.
     pub sid: Option<&'a str>,
+    /// The first `t`, by which many clients tell each of their requests from all others.
+    pub t: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
@@ -27,9 +29,9 @@ impl<'a> Request<'a> {
     /// 6. `polling` with an upgrade or a method other than `GET` and `POST`, `websocket` without an upgrade
     ///    or a method other than `GET`: [`BadRequest::BadRequest`]
     ///
-    /// Other parameters belong to the application and may repeat.
+    /// `t` means nothing to the protocol; other parameters belong to the application. They may repeat.
     pub fn parse(method: &str, query: &'a str, upgrade: bool) -> Result<Self, BadRequest> {
-        let [version, transport, sid] = parameters(query)?;
+        let ([version, transport, sid], t) = parameters(query)?;
         let transport = match transport {
             Some("polling") => Transport::Polling,
             Some("websocket") => Transport::Websocket,
@@ -45,7 +47,7 @@ impl<'a> Request<'a> {
         }
         match (transport, method, upgrade) {
             (Transport::Polling, "GET" | "POST", false) | (Transport::Websocket, "GET", true) => {
-                Ok(Self { transport, sid })
+                Ok(Self { transport, sid, t })
             }
             _ => Err(BadRequest::BadRequest),
         }
@@ -109,23 +111,28 @@ impl BadRequest {
     }
 }
 
-/// The values of `EIO`, `transport` and `sid`. None of the values we accept needs percent-encoding, so none
-/// is decoded.
-fn parameters(query: &str) -> Result<[Option<&str>; 3], BadRequest> {
+/// The values of `EIO`, `transport` and `sid`, and the first of `t`. None of the values we accept needs
+/// percent-encoding, so none is decoded.
+fn parameters(query: &str) -> Result<([Option<&str>; 3], Option<&str>), BadRequest> {
     let mut values = [None; 3];
+    let mut t = None;
     for parameter in query.split('&') {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let slot = match name {
             "EIO" => &mut values[0],
             "transport" => &mut values[1],
             "sid" => &mut values[2],
+            "t" => {
+                t = t.or(Some(value));
+                continue;
+            }
             _ => continue,
         };
         if slot.replace(value).is_some() {
             return Err(BadRequest::BadRequest);
         }
     }
-    Ok(values)
+    Ok((values, t))
 }
 
 fn is_sid(sid: &str) -> bool {
@@ -151,7 +158,11 @@ mod tests {
             ("GET", "EIO=4&transport=websocket", true, Transport::Websocket, None),
             ("GET", "EIO=4&transport=websocket&sid=x", true, Transport::Websocket, Some("x")),
         ] {
-            assert_eq!(Request::parse(method, query, upgrade), Ok(Request { transport, sid }), "{query}");
+            assert_eq!(
+                Request::parse(method, query, upgrade).map(|request| (request.transport, request.sid)),
+                Ok((transport, sid)),
+                "{query}"
+            );
         }
     }
 
@@ -188,6 +199,19 @@ mod tests {
             ("GET", "EIO=4&transport=polling&sid=x&sid=y", false, Bad),
         ] {
             assert_eq!(Request::parse(method, query, upgrade), Err(refusal), "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn the_first_t_is_told_and_none_is_asked_for() {
+        for (query, t) in [
+            ("EIO=4&transport=polling&sid=x", None),
+            ("EIO=4&transport=polling&sid=x&t=", Some("")),
+            ("EIO=4&t=N8hyd6w&transport=polling&sid=x", Some("N8hyd6w")),
+            ("t=a&EIO=4&transport=polling&t=b", Some("a")),
+            ("EIO=4&transport=polling&tt=a&T=b", None),
+        ] {
+            assert_eq!(Request::parse("GET", query, false).map(|request| request.t), Ok(t), "{query}");
         }
     }
 

@@ -9,6 +9,7 @@
 //! | [`handing_over`] | a session is handed over as it is at that moment, whatever still happens on its old connection |
 //! | [`bounds`] | how much is kept, for how long, and for how many |
 //! | [`catching_up`] | what a client is told of the past may be resumed, too |
+//! | [`repeats`] | a polling answer that was lost on its way is missed, not skipped |
 //! | [`survivors`] | a session outlives the server, stopped or killed |
 //! | [`others`] | whoever does not ask gets the very same bytes as ever |
 
@@ -19,6 +20,7 @@ mod faults;
 mod handing_over;
 mod missed;
 mod others;
+mod repeats;
 mod survivors;
 mod tab;
 
