@@ -17,10 +17,10 @@ export const drill = {
   id: "d14",
   title: "Full disk (D-14)",
   done: (d) =>
-    `The data directory is a file system of its own, 256 MiB in memory. ${d.pick(20, 6)} clients send numbered messages of 1 KB. ${d.rounds(20, 2)} times something else fills the disk for a while and goes away again; the server is not restarted. A message that is refused is sent again under its \`clientMessageId\`.`,
+    `The data directory is a small file system of its own, in memory. ${d.pick(20, 6)} clients send numbered messages of 1 KB. ${d.rounds(20, 2)} times something else fills the disk for a while and goes away again; the server is not restarted. A message that is refused is sent again under its \`clientMessageId\`.`,
 
   async run(d) {
-    const folder = await mounted(d, "256m");
+    const folder = await mounted(d, d.pick("2g", "256m"));
     if (folder === undefined) return;
     const house = await House.open(d, { folder, expected: /disk is full/ });
     const writers = Array.from({ length: d.pick(20, 6) }, (_, index) => new Writer(house, `writer-${index}`));
