@@ -1,7 +1,8 @@
 //! What recovery costs a room: those who do not ask for it, and those who do.
 //!
 //! Two rooms are on one server and take turns: one on a mount without recovery, one on a mount with it. In each somebody says
-//! something, and everybody there hears it and the agent's answer, which is kept for whoever asked for recovery. What counts is the median of what neighbouring turns differ by, which a machine whose speed drifts cannot move.
+//! something, and everybody there hears it and the agent's answer, which is kept for whoever asked for recovery. What counts is the
+//! median of what neighbouring turns differ by, which a machine whose speed drifts cannot move.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::product::UNRECOVERED_PATH;
 use crate::statistics::median;
 use crate::wire::frame;
 use crate::wire::packet::{self, Packet};
+
+/// How many come to one room before the other one's turn.
+const TOGETHER: usize = 20;
 
 /// Fewer turns than this are no measurement, however long they take.
 const FEWEST_TURNS: usize = 5;
@@ -40,9 +44,19 @@ pub fn cast() -> Cast {
 /// Answers `question` for rooms of so many `receivers`.
 pub fn run(server: &Server, cast: &Cast, receivers: usize, question: Question, pace: Pace) -> Result<f64> {
     let unrecovered = Door { address: server.door().address, path: UNRECOVERED_PATH.to_owned() };
-    let mut without = Room::open(Crowd::new()?, &unrecovered, cast, 0, receivers)?;
     let newcomers = if question == Question::Asked { Crowd::who_recover()? } else { Crowd::new()? };
-    let mut with = Room::open(newcomers, server.door(), cast, 1, receivers)?;
+    let mut without = Room::of(Crowd::new()?, &unrecovered, cast, 0);
+    let mut with = Room::of(newcomers, server.door(), cast, 1);
+    // In turn, a few at a time: who came later is somewhere else in the server's memory, which alone makes a room up to a sixth
+    // slower or faster than another one.
+    for come in (0..receivers).step_by(TOGETHER) {
+        let more = TOGETHER.min(receivers - come);
+        let mut both = [&mut without, &mut with];
+        both.rotate_left(come / TOGETHER % 2);
+        both.into_iter().try_for_each(|room| room.arrive(cast, more))?;
+    }
+    without.join(cast)?;
+    with.join(cast)?;
     take_turns(server, &mut without, &mut with, pace.warm_up)?;
     let turns = take_turns(server, &mut without, &mut with, pace.window)?;
     let figure = |figure: fn(&(Turn, Turn)) -> f64| median(&turns.iter().map(figure).collect::<Vec<_>>());
@@ -90,16 +104,28 @@ struct Turn {
 /// Connections that listen to one conversation.
 struct Room {
     crowd: Crowd,
+    door: Door,
+    /// Which person all of them are.
+    number: usize,
     message: Vec<u8>,
 }
 
 impl Room {
-    /// All of them are person `number`.
-    fn open(mut crowd: Crowd, door: &Door, cast: &Cast, number: usize, receivers: usize) -> Result<Self> {
-        crowd.arrive(door, (0..receivers).map(|_| cast.token(number)))?;
-        let join = frame::masked_text(&packet::join(&cast.agent(number)));
-        crowd.all_ask(|_| join.clone()).context("joining the room")?;
-        Ok(Self { crowd, message: frame::masked_text(&packet::message(&cast.agent(number), "hello")) })
+    /// One whose connections are person `number` and come through `door`. There are none yet.
+    fn of(crowd: Crowd, door: &Door, cast: &Cast, number: usize) -> Self {
+        let message = frame::masked_text(&packet::message(&cast.agent(number), "hello"));
+        Self { crowd, door: door.clone(), number, message }
+    }
+
+    /// So many more come.
+    fn arrive(&mut self, cast: &Cast, more: usize) -> Result<()> {
+        self.crowd.arrive(&self.door, (0..more).map(|_| cast.token(self.number)))
+    }
+
+    /// All of them join the conversation.
+    fn join(&mut self, cast: &Cast) -> Result<()> {
+        let join = frame::masked_text(&packet::join(&cast.agent(self.number)));
+        self.crowd.all_ask(|_| join.clone()).context("joining the room")
     }
 
     /// One of them says something; ends when everybody has heard the whole answer.
