@@ -252,13 +252,8 @@ impl Letters {
                     letter.cores.push(core);
                 }
             }
-            Note::Commits(untold) => {
-                for one in untold {
-                    if !self.untold.contains(&one) {
-                        self.untold.push(one);
-                    }
-                }
-            }
+            // What is named twice is told once by whoever tells it.
+            Note::Commits(untold) => self.untold.extend(untold),
             Note::Told { thread } => {
                 self.untold.clear();
                 self.underway.remove(&thread);
