@@ -20,10 +20,14 @@ use std::time::Duration;
 
 use antiphon_core::actor::{ApiKey, Holder, Person, Plan, SecretHash};
 use antiphon_core::agents::RelationDelta;
+use antiphon_core::app::{App, Ports};
 use antiphon_core::contract;
 use antiphon_core::conversation::Party;
 use antiphon_core::ids::{AgentId, ConversationId, KeyId, MessageId, PersonId, Timestamp};
-use antiphon_core::ports::{Appended, Committed, Conversations, Keys, NewMessage, People, Quota};
+use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, NoChain, RecordingAudience};
+use antiphon_core::ports::{
+    Appended, Bus as _, Committed, Conversations, Keys, Listener, NewMessage, People, Quota,
+};
 use antiphon_core::refusal::{Code, Fault};
 use futures_util::future::join_all;
 use rusqlite::{Connection, ErrorCode, ffi};
@@ -32,6 +36,7 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::health::Condition;
 use super::{Settings, SqliteStore, Synchronous};
+use crate::models;
 
 #[tokio::test]
 async fn it_keeps_the_contract() {
@@ -540,6 +545,22 @@ fn open(directory: &Path, settings: Settings) -> Arc<SqliteStore> {
 }
 
 /// A connection that is not ours.
+/// The core on `store`, at noon one day, with everything else in memory; `ear` hears all that it publishes.
+fn core_on(store: Arc<SqliteStore>, ear: Arc<dyn Listener>) -> Arc<App> {
+    let bus = Arc::new(MemoryBus::new());
+    bus.tap(ear);
+    let ports = Ports {
+        store,
+        bus,
+        leases: Arc::new(MemoryLeases::new()),
+        model: models::build(&crate::config::Config::default().model).unwrap(),
+        clock: Arc::new(ManualClock::at(Timestamp(1_772_366_400_000))),
+        audience: Arc::new(RecordingAudience::new()),
+        chain: Arc::new(NoChain),
+    };
+    App::new(ports, antiphon_core::app::Settings::default())
+}
+
 fn stranger(directory: &TempDir) -> Connection {
     Connection::open(directory.path().join("antiphon.db")).unwrap()
 }

@@ -1,18 +1,15 @@
 //! Do ledgers survive a restart, does the database itself keep them, and do they add up when everybody comes at once?
 
 use antiphon_core::actor::{Actor, Caller, Claim, Principal};
-use antiphon_core::app::{App, Ports, Settings as Rules};
 use antiphon_core::command::{Command, Outcome};
 use antiphon_core::contract::wallets::adds_up;
 use antiphon_core::event::{Envelope, Event};
-use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, NoChain, RecordingAudience};
-use antiphon_core::ports::{Booked, Bus as _, Charge, Listener, Mark, Wallets};
+use antiphon_core::ports::{Booked, Charge, Mark, Wallets};
 use antiphon_core::refusal::Code;
 use antiphon_core::wallet::{Balance, Entry, NewEntry, Reason};
 
 use super::super::checksum;
 use super::*;
-use crate::models;
 
 #[tokio::test]
 async fn a_ledger_and_its_open_charges_are_found_again_after_a_restart() {
@@ -85,19 +82,8 @@ async fn t20_a_thousand_claims_and_withdrawals_at_once_leave_one_reward_and_no_d
     let store = open(directory.path(), patient());
     store.put_person(&person("ada")).await.unwrap();
     grant(&store, 500).await;
-    let bus = Arc::new(MemoryBus::new());
     let heard = Arc::new(Heard::default());
-    bus.tap(heard.clone());
-    let ports = Ports {
-        store: store.clone(),
-        bus,
-        leases: Arc::new(MemoryLeases::new()),
-        model: models::build(&crate::config::Config::default().model).unwrap(),
-        clock: Arc::new(ManualClock::at(Timestamp(1_772_366_400_000))),
-        audience: Arc::new(RecordingAudience::new()),
-        chain: Arc::new(NoChain),
-    };
-    let app = App::new(ports, Rules::default());
+    let app = core_on(store.clone(), heard.clone());
     let plan =
         Plan { name: "free".into(), connections_per_minute: None, messages_per_month: None, agents: None };
     let actor = Arc::new(Actor::new(Principal::Person(person("ada").id), Arc::new(plan)));

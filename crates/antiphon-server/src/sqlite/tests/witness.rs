@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use antiphon_core::aftermath::Aftermath;
-use antiphon_core::app::{App, Ports, Retold, Settings as Rules};
+use antiphon_core::app::Retold;
 use antiphon_core::event::{Envelope, Event};
-use antiphon_core::memory::{ManualClock, MemoryBus, MemoryLeases, NoChain, RecordingAudience};
-use antiphon_core::ports::{Bus as _, Charge, Listener, Mark, RequestKey, Tasks, Untold, Wallets, Workers};
+use antiphon_core::ports::{Charge, Mark, RequestKey, Tasks, Untold, Wallets, Workers};
 use antiphon_core::tasks::{Step, Task};
 use antiphon_core::wallet::{Entry, NewEntry, Reason};
 
 use super::damage::copy;
 use super::work::{new_task, put_agent};
 use super::*;
-use crate::models;
 use crate::sqlite::Witness;
 
 /// What happened, in order: what the witness heard, with how many messages and entries others could see then, and what callbacks told.
@@ -284,18 +282,8 @@ async fn a_kill_before_the_commit_leaves_nothing_to_tell_and_one_after_it_everyt
     let nothing: &[&str] = &[];
     let everything: &[&str] = &["balance 90", "posted hola", "felt", "failed", "balance 100"];
     for (left, expected) in [(before, nothing), (after, everything)] {
-        let (bus, ear) = (Arc::new(MemoryBus::new()), Arc::new(Ear::default()));
-        bus.tap(ear.clone());
-        let ports = Ports {
-            store: open(left.path(), patient()),
-            bus,
-            leases: Arc::new(MemoryLeases::new()),
-            model: models::build(&crate::config::Config::default().model).unwrap(),
-            clock: Arc::new(ManualClock::at(Timestamp(1_772_366_400_000))),
-            audience: Arc::new(RecordingAudience::new()),
-            chain: Arc::new(NoChain),
-        };
-        let app = App::new(ports, Rules::default());
+        let ear = Arc::new(Ear::default());
+        let app = core_on(open(left.path(), patient()), ear.clone());
         let retold = app.retell(Aftermath::new(untold.clone(), [], [])).await.unwrap();
         app.recover().await.unwrap();
         let all = Retold { messages: 1, entries: 1, failed: 1, ..Retold::default() };
